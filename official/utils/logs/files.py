@@ -1,0 +1,96 @@
+"""Whole files, and plain JSON values: what the other modules of this folder share."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+
+from official.utils.errors import UserError
+
+
+def write_whole(path: str, content: str | bytes) -> None:
+    """Writes a file that a reader sees complete or not at all.
+
+    The content goes to `<path>.tmp` in the same folder, which is then renamed. On
+    object stores (`gs://`) a rename is a copy; the object there appears at once too.
+
+    Args:
+        path: the file to write or replace; its folder is made when there is none.
+        content: text (written as UTF-8) or bytes.
+    """
+    import tensorflow as tf
+
+    folder = os.path.dirname(path)
+    if folder:
+        tf.io.gfile.makedirs(folder)
+    temporary = f"{path}.tmp"
+    if isinstance(content, str):
+        content = content.encode("utf-8")
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def read_whole(path: str, what: str, remedy: str) -> bytes:
+    """Returns the bytes of the file `path`.
+
+    Args:
+        path: the file to read.
+        what: what the file is, for the message, such as "results".
+        remedy: what the user can do when there is no such file.
+
+    Raises:
+        UserError: there is no such file, or it is a folder.
+    """
+    import tensorflow as tf
+
+    # A read of a folder gives another error on each file system; this is one answer.
+    if tf.io.gfile.isdir(path):
+        raise UserError(f"{path} is a folder, not a file of {what}; {remedy}")
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.NotFoundError:
+        raise UserError(f"there is no file of {what} at {path}; {remedy}") from None
+
+
+def plain(value: object) -> object:
+    """Returns `value` made of what strict JSON knows.
+
+    NumPy and TensorFlow scalars become Python's, arrays and tuples become lists, and
+    a number that is not finite becomes None, because JSON has no name for it. The
+    order of a mapping's keys stays.
+
+    Args:
+        value: any nesting of mappings, sequences, arrays, scalars, strings and None.
+
+    Raises:
+        TypeError: some part of `value` is none of these.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        # `float(value)`: a NumPy float64 is a Python float, but prints otherwise.
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "numpy"):
+        value = value.numpy()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    raise TypeError(f"JSON has no form for a {type(value).__name__}: {value!r}")
+
+
+def json_text(value: object) -> str:
+    """Returns `value` as indented strict JSON with a newline at the end.
+
+    Args:
+        value: see `plain`.
+    """
+    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,129 @@
+"""Optimizers and learning-rate schedules that the models share."""
+
+import math
+
+import keras
+from keras import ops
+
+from official.utils.flags.core import Settings
+
+
+def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int):
+    """A learning rate as a function of the step.
+
+    Args:
+        name: `constant`; `linear` or `cosine`, to 0 at `total_steps`; `exponential`, by
+            a hundredth to `total_steps`; `inverse_sqrt`, peak * sqrt(warmup / step)
+            (Vaswani et al. 2017); `one_cycle`, up to the peak over 30 % of the steps
+            from a 25th of it and down to nothing by a cosine (Smith 2018).
+        peak: the largest learning rate.
+        total_steps: steps of the whole run.
+        warmup_steps: steps of a linear rise from 0, within `total_steps`; not for
+            `one_cycle`, which has its own.
+
+    Returns:
+        A float for a constant rate, else a Keras schedule.
+    """
+    if name == "constant" and not warmup_steps:
+        return peak
+    return Schedule(name, peak, total_steps, warmup_steps)
+
+
+@keras.saving.register_keras_serializable(package="official")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise, then one of the decays; see `make_schedule`."""
+
+    def __init__(self, name: str, peak: float, total_steps: int, warmup_steps: int):
+        super().__init__()
+        self.name = name
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        """The learning rate of the update that follows `step` updates.
+
+        Args:
+            step: integer scalar, 0 for the first update.
+
+        Returns:
+            float32 scalar.
+        """
+        step = ops.cast(step, "float32")
+        if self.name == "one_cycle":
+            rise = max(1.0, 0.3 * self.total_steps)
+            rising = _cosine(self.peak / 25, self.peak, step / rise)
+            rest = max(1.0, self.total_steps - rise)
+            falling = _cosine(self.peak, self.peak / 2.5e5, (step - rise) / rest)
+            return ops.where(step < rise, rising, falling)
+        # The first update is not wasted on a rate of 0.
+        warm = ops.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps))
+        length = max(1, self.total_steps - self.warmup_steps)
+        done = ops.clip((step - self.warmup_steps) / length, 0.0, 1.0)
+        decay = {
+            "constant": lambda: ops.ones_like(done),
+            "linear": lambda: 1.0 - done,
+            "cosine": lambda: _cosine(1.0, 0.0, done),
+            "exponential": lambda: ops.exp(math.log(0.01) * done),
+            "inverse_sqrt": lambda: ops.sqrt(
+                max(1.0, self.warmup_steps)
+                / ops.maximum(step + 1.0, max(1.0, self.warmup_steps))
+            ),
+        }[self.name]()
+        return self.peak * warm * decay
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return dict(
+            name=self.name,
+            peak=self.peak,
+            total_steps=self.total_steps,
+            warmup_steps=self.warmup_steps,
+        )
+
+
+def _cosine(start, end, fraction):
+    fraction = ops.clip(fraction, 0.0, 1.0)
+    return end + (start - end) * 0.5 * (1.0 + ops.cos(math.pi * fraction))
+
+
+def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer that the flags describe.
+
+    Args:
+        settings: resolved flags of the training set.
+        total_steps: steps of the whole run, for the schedule.
+
+    Returns:
+        An optimizer, not yet built.
+    """
+    common = dict(
+        learning_rate=make_schedule(
+            settings.schedule,
+            settings.learning_rate,
+            total_steps,
+            settings.warmup_steps,
+        ),
+        weight_decay=settings.weight_decay or None,
+        # The loop hands over the gradient of the whole batch, summed over replicas, so
+        # that this is the norm of that.
+        global_clipnorm=settings.clip_norm or None,
+        use_ema=settings.ema_decay > 0,
+        ema_momentum=settings.ema_decay or 0.99,
+    )
+    optimizers = keras.optimizers
+    make = {
+        "sgd": lambda: optimizers.SGD(momentum=settings.momentum, **common),
+        "adam": lambda: optimizers.Adam(**common),
+        "adamw": lambda: optimizers.AdamW(
+            **{**common, "weight_decay": settings.weight_decay}
+        ),
+        "adagrad": lambda: optimizers.Adagrad(**common),
+        "ftrl": lambda: optimizers.Ftrl(**common),
+        "lamb": lambda: optimizers.Lamb(**common),
+        "rmsprop": lambda: optimizers.RMSprop(momentum=settings.momentum, **common),
+    }[settings.optimizer]
+    optimizer = make()
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

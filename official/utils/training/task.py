@@ -1,0 +1,104 @@
+"""What one model brings to the shared loop."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from official.utils.data.streams import EvaluationStream, TrainingStream
+from official.utils.flags.core import Settings
+
+
+@dataclasses.dataclass
+class Loss:
+    """What a batch costs, as sums, so that parts of a batch add up to the whole.
+
+    Attributes:
+        total: sum of the weighted losses of the examples, float32 scalar.
+        weight: sum of their weights, float32 scalar. The gradient is divided by it
+            once, after it was summed over micro-batches and replicas.
+        metrics: for each metric its weighted sum and the sum of the weights. `loss` is
+            always there and need not be given.
+    """
+
+    total: Any
+    weight: Any
+    metrics: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One function of a SavedModel.
+
+    Attributes:
+        function: takes tensors by name and returns a dict of tensors.
+        inputs: a `keras.InputSpec` for each argument, the batch dimension None.
+    """
+
+    function: Callable[..., Mapping[str, Any]]
+    inputs: Sequence[Any]
+
+
+class Task(abc.ABC):
+    """A model's part in a run: its data, network, loss, export and prediction.
+
+    Attributes:
+        name: the model's name in logs and results.
+        metric: the metric of validation data that `--stop_threshold` and
+            `--export_best` look at; `validation_<metric>` in the log.
+        higher_is_better: the direction of `metric`.
+    """
+
+    name: str
+    metric: str = "accuracy"
+    higher_is_better: bool = True
+
+    def __init__(self, settings: Settings):
+        """Keeps the resolved flags; data is read by `load`."""
+        self.settings = settings
+
+    @abc.abstractmethod
+    def load(self) -> str:
+        """Reads the data set.
+
+        Returns:
+            One line that says which set this is and how large its parts are.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+
+    @abc.abstractmethod
+    def build_model(self) -> keras.Model:
+        """A new network, built, with fresh weights."""
+
+    @abc.abstractmethod
+    def training_stream(self) -> TrainingStream:
+        """The training batches."""
+
+    @abc.abstractmethod
+    def evaluation_stream(self, split: str) -> EvaluationStream:
+        """Every example of `split` (`validation` or `test`) once."""
+
+    @abc.abstractmethod
+    def loss(
+        self, model: keras.Model, batch: Mapping[str, Any], training: bool
+    ) -> Loss:
+        """Loss and metrics of one batch on one replica; traced by TensorFlow.
+
+        Args:
+            model: the network.
+            batch: tensors by name, as the streams give them. Evaluation batches have
+                `example_weight`, float32 [batch], 0 where a row is padding.
+            training: whether dropout and batch statistics are on.
+        """
+
+    @abc.abstractmethod
+    def signatures(self, model: keras.Model) -> Mapping[str, Signature]:
+        """Functions of the SavedModel; `serving_default` is among them."""
+
+    def predict(self, model: keras.Model) -> None:
+        """Prints predictions for what the main's own flags name."""
+        raise NotImplementedError(f"{self.name} defines no --mode=predict")
