@@ -467,7 +467,7 @@ def test_enlarging(tmp_path):
         (None, "does not exist"),
         (b"", "is empty"),
         (b"a letter\n", "is no picture"),
-        (png(np.zeros([28, 28, 1]))[:40], "is no picture"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x1c", "is no picture"),
     ],
     ids=["missing", "empty", "text", "truncated"],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from official.utils import package
 from official.utils.errors import UserError
 from official.utils.flags import core as flags_core
 from official.utils.recipes import Recipe
@@ -48,7 +49,16 @@ def main(
         print(help_text(flag_values, summary, short=short))
         sys.exit(0)
     try:
-        run(flags_core.parse(flag_values, arguments, recipes))
+        package.check()
+        parsed = flags_core.parse(flag_values, arguments, recipes)
+        backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+        if backend != "tensorflow":
+            # Before Keras is imported, which fails where the backend is missing.
+            raise UserError(
+                f"KERAS_BACKEND={backend}: the mains train on TensorFlow; unset it "
+                "(the networks themselves run on any backend)"
+            )
+        run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,27 +1,36 @@
 """The folder in which a run leaves its files."""
 
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from official.utils.errors import UserError
+from official.utils.errors import UserError, one_line
 from official.utils.flags.core import Settings, flags_file_text, read_flags_file
 from official.utils.logs import files
 
+_PROBE = ".write_probe"
 _FILES = (
+    _PROBE,
     "flags.txt",
     "benchmark_run.log",
     "metric.log",
     "results.json",
     "curves.png",
 )
+# What stands below the folders of a run; a folder's name ends in "/". What a process
+# that was killed left half written is among it.
+_EVENTS = r"(events\.out\.tfevents\.[^/]+)"
 _FOLDERS = {
-    "checkpoints": ("ckpt-", "checkpoint"),
-    "train": ("events.out.tfevents.", "plugins"),
-    "eval": ("events.out.tfevents.",),
-    "saved_model": ("",),
+    "checkpoints": r"checkpoint(\.resumes)?(\.tmp)?|ckpt-\d+\.[^/]+",
+    "train": rf"{_EVENTS}|plugins/(profile/([^/]+/([^/]+\.pb)?)?)?",
+    "eval": _EVENTS,
+    "saved_model": (
+        r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|assets(\.extra)?/([^/]+)?|"
+        r"variables/(variables\.[^/]+)?"
+    ),
 }
 
 
@@ -48,65 +57,89 @@ class RunFolder:
         """
         if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
             raise UserError(f"--model_dir={self.path} is a file; name a folder")
-        probe = self.file(".write_probe")
+        probe = self.file(_PROBE)
         try:
             tf.io.gfile.makedirs(self.path)
             with tf.io.gfile.GFile(probe, "w") as file:
                 file.write("")
             tf.io.gfile.remove(probe)
         except (tf.errors.OpError, OSError) as error:
-            reason = str(getattr(error, "message", error)).splitlines()[0]
             raise UserError(
-                f"--model_dir={self.path} cannot be written to ({reason}); name "
-                "another folder"
+                f"--model_dir={self.path} cannot be written to ({one_line(error)}); "
+                "name another folder"
             ) from None
 
-    def clean(self, extra_files: Sequence[str] = ()) -> None:
-        """Deletes what a run left, and nothing else.
+    def check_clean(self, extra_files: Sequence[str] = ()) -> None:
+        """Checks that everything in the folder was written by a run.
 
         Args:
             extra_files: names that this model leaves beside the common ones.
 
         Raises:
-            UserError: something in the folder was written by no run; nothing is deleted.
+            UserError: something else stands there.
         """
         if not tf.io.gfile.isdir(self.path):
             return
         known = {*_FILES, *extra_files}
-        for name in _names(self.path):
-            if name.removesuffix(".tmp") in known:
-                continue
-            folder = self.file(name)
-            prefixes = _FOLDERS.get(name.removesuffix(".tmp"))
-            if prefixes is None or not tf.io.gfile.isdir(folder):
-                self._refuse(name)
-            for inner in _names(folder):
-                if not inner.startswith(prefixes):
-                    self._refuse(f"{name}/{inner}")
-        for name in _names(self.path):
-            path = self.file(name)
-            if tf.io.gfile.isdir(path):
-                tf.io.gfile.rmtree(path)
+        for name in _below(self.path):
+            top, slash, inner = name.partition("/")
+            top = top.removesuffix(".tmp")
+            if slash:
+                is_known = top in _FOLDERS and (
+                    not inner or re.fullmatch(_FOLDERS[top], inner)
+                )
             else:
-                tf.io.gfile.remove(path)
+                is_known = top in known
+            if not is_known:
+                raise UserError(
+                    f"--clean: {self.file(name)} was written by no run; move it away, "
+                    "or name another --model_dir. Nothing was deleted"
+                )
 
-    def _refuse(self, name):
-        raise UserError(
-            f"--clean: {self.file(name)} was written by no run; move it away, or name "
-            "another --model_dir. Nothing was deleted"
-        )
+    def clean(self, extra_files: Sequence[str] = ()) -> None:
+        """Deletes what a run left, and nothing else.
+
+        Args:
+            extra_files: see `check_clean`.
+
+        Raises:
+            UserError: something in the folder was written by no run; nothing is
+                deleted. Or something cannot be deleted.
+        """
+        self.check_clean(extra_files)
+        if not tf.io.gfile.isdir(self.path):
+            return
+        try:
+            for name in _names(self.path):
+                path = self.file(name)
+                if tf.io.gfile.isdir(path):
+                    tf.io.gfile.rmtree(path)
+                else:
+                    tf.io.gfile.remove(path)
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"--clean: {path} cannot be deleted ({one_line(error)}); name another "
+                "--model_dir"
+            ) from None
 
     def write_flags(self, settings: Settings) -> None:
         """Writes `flags.txt`, with which `--flagfile` repeats the run."""
         files.write_whole(self.file("flags.txt"), flags_file_text(settings))
 
     def read_flags(self) -> dict[str, str]:
-        """The flags of the run that made this folder; empty where there was none."""
+        """The flags of the run that made this folder; empty where there was none.
+
+        Raises:
+            UserError: `flags.txt` is damaged.
+        """
         path = self.file("flags.txt")
         if not tf.io.gfile.exists(path):
             return {}
-        with tf.io.gfile.GFile(path) as file:
-            return read_flags_file(file.read())
+        remedy = "remove it, and give the flags of the run beside --model_dir"
+        try:
+            return read_flags_file(files.read_whole(path, "flags", remedy).decode())
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 def new_path(name: str) -> str:
@@ -120,3 +153,17 @@ def new_path(name: str) -> str:
 
 def _names(folder: str) -> list[str]:
     return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Relative paths of all that stands below a folder; those of folders end in "/".
+
+    A symbolic link counts as a file: what it points to belongs to someone else.
+    """
+    for name in _names(folder):
+        path = os.path.join(folder, name)
+        if tf.io.gfile.isdir(path) and not os.path.islink(path):
+            yield f"{name}/"
+            yield from (f"{name}/{inner}" for inner in _below(path))
+        else:
+            yield name

@@ -36,13 +36,19 @@ def _file_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def find(data_dir: str | None, names: Sequence[str], dataset: str) -> str:
+def find(
+    data_dir: str | None,
+    names: Sequence[str],
+    dataset: str,
+    can_download: bool = False,
+) -> str:
     """Finds the first file of several possible names in a folder.
 
     Args:
       data_dir: the folder to look in, as given with `--data_dir`.
       names: the names under which the file is known, the preferred one first.
       dataset: name of the data set, for the message.
+      can_download: whether `--download` fetches the file, for the message.
 
     Returns:
       The path of the first name that is there. A folder of that name does not count:
@@ -54,16 +60,17 @@ def find(data_dir: str | None, names: Sequence[str], dataset: str) -> str:
     """
     assert names, "find needs at least one name"
     wanted = " or ".join(names)
+    fetch = "; --download fetches it there" if can_download else ""
     if not data_dir:
         raise UserError(
             f"the data set {dataset} needs --data_dir: give the folder that holds "
-            f"{wanted}"
+            f"{wanted}{fetch}"
         )
     with _file_errors(data_dir):
         if not tf.io.gfile.exists(data_dir):
             raise UserError(
                 f"--data_dir={data_dir} does not exist; give the folder that holds "
-                f"{wanted} of the data set {dataset}"
+                f"{wanted} of the data set {dataset}{fetch}"
             )
         if not tf.io.gfile.isdir(data_dir):
             raise UserError(
@@ -76,7 +83,7 @@ def find(data_dir: str | None, names: Sequence[str], dataset: str) -> str:
                 return path
     raise UserError(
         f"--data_dir={data_dir} holds no {wanted} of the data set {dataset}; put it "
-        "there, or give the folder that holds it"
+        f"there, or give the folder that holds it{fetch}"
     )
 
 

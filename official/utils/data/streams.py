@@ -117,15 +117,26 @@ class ArrayTrainingStream:
             )
             first = step_in_epoch * self.batch_size + replica * rows
             positions = first + tf.range(rows, dtype=tf.int64)
-            order_seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-            ids = tf.random.experimental.index_shuffle(positions, order_seed, last)
+            # The shuffle is even only under keys that look random; (seed, epoch) as it
+            # is gives epochs that resemble each other.
+            key = tf.random.stateless_uniform(
+                [2],
+                tf.stack([tf.constant(self.seed, tf.int64), epoch]),
+                minval=None,
+                maxval=None,
+                dtype=tf.int32,
+                alg="philox",
+            )
+            ids = tf.random.experimental.index_shuffle(positions, key, last)
             result = {name: tf.gather(all_, ids) for name, all_ in tensors.items()}
             if self.transform is None:
                 return result
             # Row r of step s has its own seed, whichever replica it falls to.
             row = step * self.batch_size + replica * rows
             row += tf.range(rows, dtype=tf.int64)
-            result["seed"] = tf.stack([tf.fill([rows], order_seed[0]), row], axis=1)
+            result["seed"] = tf.stack(
+                [tf.fill([rows], tf.constant(self.seed, tf.int64)), row], axis=1
+            )
             return self.transform(result)
 
         dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
@@ -187,7 +198,7 @@ class ArrayEvaluationStream:
 
 
 def _quick(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Keeps the order and leaves out tf.data's tuning, which these streams never need."""
+    """Keeps the order, and leaves out tf.data's tuning, which these never need."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False

@@ -1,8 +1,12 @@
 """A tf.distribute strategy, and the settings of the whole process, from flags."""
 
+import dataclasses
+import json
+import os
+
 import tensorflow as tf
 
-from official.utils.errors import UserError
+from official.utils.errors import UserError, one_line
 from official.utils.flags.core import Settings
 
 
@@ -30,15 +34,16 @@ def apply_process_settings(settings: Settings) -> None:
         threading.set_intra_op_parallelism_threads,
     )
     cpu = tf.config.list_physical_devices("CPU")[0]
-    split = tf.config.get_logical_device_configuration(cpu)
-    _apply(
-        "num_virtual_cpus",
-        settings.num_virtual_cpus,
-        len(split) if split else 1,
-        lambda number: tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(number)]
-        ),
-    )
+    split = tf.config.get_logical_device_configuration(cpu) or [None]
+    if settings.num_virtual_cpus > len(split):
+        _apply(
+            "num_virtual_cpus",
+            settings.num_virtual_cpus,
+            len(split),
+            lambda number: tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(number)]
+            ),
+        )
     gpus = tf.config.list_physical_devices("GPU")
     if settings.num_gpus > len(gpus):
         raise UserError(
@@ -78,11 +83,8 @@ def check_supported(settings: Settings) -> None:
         UserError: it does; names the flag.
     """
     not_yet = {
-        "distribution_strategy": settings.distribution_strategy
-        in ("multi_worker_mirrored", "tpu"),
-        "dtype": settings.dtype == "fp16",
+        "distribution_strategy": settings.distribution_strategy == "tpu",
         "profile_steps": settings.profile_steps,
-        "download": settings.download,
     }
     for name, is_asked in not_yet.items():
         if is_asked:
@@ -102,8 +104,11 @@ def make_strategy(settings: Settings) -> tf.distribute.Strategy:
         UserError: the devices or the settings do not allow it.
     """
     name = settings.distribution_strategy
+    if name == "multi_worker_mirrored":
+        return _multi_worker_mirrored(settings)
     gpus = tf.config.list_logical_devices("GPU")
-    devices = gpus or tf.config.list_logical_devices("CPU")
+    cpus = tf.config.list_logical_devices("CPU")[: settings.num_virtual_cpus]
+    devices = gpus or cpus
     if name == "off":
         if settings.num_gpus > 1:
             raise UserError(
@@ -125,13 +130,113 @@ def make_strategy(settings: Settings) -> tf.distribute.Strategy:
     raise AssertionError(name)
 
 
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """The processes of a run.
+
+    Attributes:
+        number: how many there are.
+        is_chief: whether this is the one that writes files.
+    """
+
+    number: int
+    is_chief: bool
+
+
+def workers_of(strategy: tf.distribute.Strategy) -> Workers:
+    """The processes that `strategy` joins; one where it joins none."""
+    resolver = strategy.cluster_resolver
+    if resolver is None:
+        return Workers(1, is_chief=True)
+    cluster = resolver.cluster_spec().as_dict()
+    number = len(cluster.get("chief", ())) + len(cluster.get("worker", ()))
+    is_first = not resolver.task_id
+    return Workers(
+        max(1, number),
+        is_chief=is_first and ("chief" not in cluster or resolver.task_type == "chief"),
+    )
+
+
+def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
+    communication = tf.distribute.experimental.CommunicationImplementation
+    implementations = {
+        None: communication.AUTO,
+        "ring": communication.RING,
+        "nccl": communication.NCCL,
+    }
+    if settings.all_reduce_alg not in implementations:
+        raise UserError(
+            f"--all_reduce_alg={settings.all_reduce_alg} is for mirrored; "
+            "multi_worker_mirrored takes ring or nccl"
+        )
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=implementations[settings.all_reduce_alg]
+    )
+    resolver = _cluster_resolver(settings)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"the workers do not find each other ({one_line(error)}); start all of "
+            "them, and check --worker_hosts or TF_CONFIG"
+        ) from None
+    except RuntimeError:
+        raise UserError(
+            "--distribution_strategy=multi_worker_mirrored: TensorFlow has already "
+            "started in this process; start each worker as a process of its own"
+        ) from None
+
+
+def _cluster_resolver(settings) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The addresses of all workers, from `--worker_hosts` or else from TF_CONFIG."""
+    if settings.worker_hosts:
+        hosts = [host.strip() for host in settings.worker_hosts.split(",")]
+        for host in hosts:
+            name, _, port = host.rpartition(":")
+            if not name or not port.isdigit():
+                raise UserError(f"--worker_hosts: {host!r} is not host:port")
+        if not 0 <= settings.task_index < len(hosts):
+            raise UserError(
+                f"--task_index={settings.task_index} should be from 0 to "
+                f"{len(hosts) - 1}, the place of this worker in --worker_hosts"
+            )
+        return tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": hosts}),
+            task_type="worker",
+            task_id=settings.task_index,
+        )
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise UserError(
+            "--distribution_strategy=multi_worker_mirrored needs --worker_hosts and "
+            "--task_index, or the environment variable TF_CONFIG"
+        )
+    try:
+        config = json.loads(text)
+        hosts = config["cluster"].get("chief", []) + config["cluster"]["worker"]
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        if kind not in ("chief", "worker") or not hosts or index < 0:
+            raise ValueError("task is neither chief nor worker")
+        config["cluster"][kind][index]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"TF_CONFIG is damaged ({type(error).__name__}: {error}); it reads "
+            '{"cluster": {"worker": ["host:port", ...]}, '
+            '"task": {"type": "worker", "index": 0}}'
+        ) from None
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
 def _cross_device_ops(settings: Settings) -> tf.distribute.CrossDeviceOps | None:
     kinds = {
         "nccl": tf.distribute.NcclAllReduce,
         "hierarchical_copy": tf.distribute.HierarchicalCopyAllReduce,
     }
     if settings.all_reduce_alg is None:
-        return None
+        # TensorFlow's own choice for CPUs refuses a second number of replicas in one
+        # process, such as a notebook's.
+        has_gpu = tf.config.list_logical_devices("GPU")
+        return None if has_gpu else tf.distribute.ReductionToOneDevice()
     if settings.all_reduce_alg not in kinds:
         raise UserError(
             f"--all_reduce_alg={settings.all_reduce_alg} is for multi_worker_mirrored; "

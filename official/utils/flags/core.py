@@ -6,6 +6,8 @@ guidelines.md beside this file says how a model uses them.
 """
 
 import dataclasses
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,6 +58,13 @@ _RIVALS = {
     "epochs_between_evals": "steps_between_evals",
     "steps_between_evals": "epochs_between_evals",
 }
+_PATHS = (
+    "data_dir",
+    "model_dir",
+    "export_dir",
+    "init_checkpoint",
+    "benchmark_log_dir",
+)
 _UNSET = "(default: that of the data set's recipe)"
 
 
@@ -90,12 +99,12 @@ class _Definer:
         )
 
     def number(self, name, default, help_text, short=None, low=None, high=None):
-        flags.DEFINE_float(
+        flags.DEFINE(
+            _NumberParser(low, high),
             name,
             default,
             help_text,
-            lower_bound=low,
-            upper_bound=high,
+            serializer=flags.ArgumentSerializer(),
             **self._keywords(short),
         )
 
@@ -108,6 +117,16 @@ class _Definer:
             serializer=flags.ArgumentSerializer(),
             **self._keywords(short),
         )
+
+
+class _NumberParser(flags.FloatParser):
+    """A number within bounds, neither infinite nor NaN."""
+
+    def convert(self, argument: str) -> float:
+        number = super().convert(argument)
+        if not math.isfinite(number):
+            raise ValueError("should be a finite number")
+        return number
 
 
 class _ChoiceParser(flags.ArgumentParser):
@@ -468,9 +487,27 @@ def flags_by_set(flag_values: flags.FlagValues) -> dict[str, list[str]]:
 class Settings(Mapping[str, Any]):
     """The resolved value of every flag, as attributes; nothing changes them."""
 
-    def __init__(self, values: Mapping[str, Any], given: frozenset[str]):
-        """Wraps `values`; `given` names the flags that the user set."""
-        self.__dict__.update(_values=dict(values), given=given)
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        given: frozenset[str],
+        changed: frozenset[str],
+        defaults: Mapping[str, Any],
+    ):
+        """Wraps values.
+
+        Args:
+            values: by flag name.
+            given: flags that the user set.
+            changed: those of them that are not set to their default.
+            defaults: values of flags that nobody set.
+        """
+        self.__dict__.update(
+            _values=dict(values),
+            given=given,
+            changed=changed,
+            defaults=dict(defaults),
+        )
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -506,6 +543,9 @@ def resolve(
 
     Returns:
         The settings of the run.
+
+    Raises:
+        UserError: a recorded flag has a value that it does not take.
     """
     given = frozenset(
         name for name in flag_values if not flag_values[name].using_default_value
@@ -514,11 +554,16 @@ def resolve(
     short_names = {flag_values[name].short_name for name in flag_values}
     for name in short_names & values.keys():
         del values[name]
-    parsed = {
-        name: flag_values[name].parser.parse(text)
-        for name, text in (recorded or {}).items()
-        if name in values and name not in given
-    }
+    parsed = {}
+    for name, text in (recorded or {}).items():
+        if name in values and name not in given:
+            try:
+                parsed[name] = flag_values[name].parser.parse(text)
+            except ValueError as error:
+                raise UserError(
+                    f"flags.txt in --model_dir={values['model_dir']} has "
+                    f"--{name}={text}: {error}; mend or remove that line"
+                ) from None
     values.update(parsed)
     recipe = default_for(recipes, values["dataset"]) if "dataset" in values else None
     for name, value in recipe.flags.items() if recipe else ():
@@ -527,7 +572,15 @@ def resolve(
     for name, value in _FALLBACKS.items():
         if name in values and values[name] is None:
             values[name] = value
-    return Settings(values, given)
+    # The shell leaves the ~ of --data_dir=~/mnist as it is.
+    for name in _PATHS:
+        if values.get(name):
+            values[name] = os.path.expanduser(values[name])
+    changed = {
+        name for name in given if flag_values[name].value != flag_values[name].default
+    }
+    defaults = {name: flag_values[name].default for name in values}
+    return Settings(values, given, frozenset(changed), defaults)
 
 
 # What flags.txt leaves out: where the run is, and what is already resolved.
@@ -565,12 +618,15 @@ def profile_window(settings: Settings) -> tuple[int, int] | None:
 
 
 def make_flags(
-    define_flags: Callable[[], flags.FlagValues], **values: Any
+    define_flags: Callable[[], flags.FlagValues],
+    recipes: Sequence[Recipe] = (),
+    **values: Any,
 ) -> flags.FlagValues:
     """Flags for a `run` called from a notebook or a test.
 
     Args:
         define_flags: that of the main.
+        recipes: what `recipe` may name.
         **values: flag names and values, as `train_epochs=2`.
 
     Returns:
@@ -582,7 +638,7 @@ def make_flags(
     return parse(
         define_flags(),
         [f"--{name}={value}" for name, value in values.items() if value is not None],
-        (),
+        recipes,
     )
 
 
@@ -622,15 +678,35 @@ def parse(
             ] + expanded
         stray = flag_values(["main", *expanded])[1:]
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from None
-    except OSError as error:
-        raise UserError(f"--flagfile cannot be read: {error}") from None
+        raise UserError(_plain_message(error)) from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--flagfile cannot be read: it is no text ({error}); name a text file "
+            "with one --name=value a line"
+        ) from None
     if stray:
         raise UserError(
             f"stray argument {stray[0]!r}: flags are written --name=value"
             + (f", here --{stray[0]}" if "=" in stray[0] else "")
         )
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name.startswith("-") and equals and not value:
+            raise UserError(f"{name}= has no value; give one, or leave the flag out")
     return flag_values
+
+
+def _plain_message(error: flags.Error) -> str:
+    """What absl says of a flag, on one line and with a remedy."""
+    message = " ".join(str(error).split())
+    if message.startswith("ERROR:: Unable to open flagfile: "):
+        reason = message.partition("flagfile: ")[2]
+        return f"--flagfile cannot be read ({reason}); check the path"
+    if "Non-boolean argument" in message:
+        return f"{message.partition(': (')[0]}: should be true or false"
+    if message.startswith("Unknown command line flag"):
+        return f"{message.removesuffix(' ?')}; --help lists the flags"
+    return message
 
 
 def _flag_name(argument: str) -> str:

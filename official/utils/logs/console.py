@@ -34,6 +34,7 @@ def progress_bar(
     description: str = "",
     unit: str = "step",
     file: TextIO | None = None,
+    scale: bool = False,
 ):
     """Returns a progress bar on stdout, or a silent one where that is no terminal.
 
@@ -44,6 +45,7 @@ def progress_bar(
         description: stands before the bar.
         unit: what is counted, in the singular.
         file: another stream than stdout.
+        scale: show thousands and millions as k and M, for bytes.
 
     Returns:
         A context manager with `update(n)`, `set_postfix(**numbers)` (shown with three
@@ -62,6 +64,7 @@ def progress_bar(
         initial=initial,
         desc=description or None,
         unit=f" {unit}",  # "12.3 step/s"; tqdm puts no space of its own.
+        unit_scale=scale,
         file=file,
         dynamic_ncols=size_is_known,
         ncols=None if size_is_known else 80,

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 
-from official.utils.errors import UserError
+from official.utils.errors import UserError, writing
 
 
 def write_whole(path: str, content: str | bytes) -> None:
@@ -17,18 +17,22 @@ def write_whole(path: str, content: str | bytes) -> None:
     Args:
         path: the file to write or replace; its folder is made when there is none.
         content: text (written as UTF-8) or bytes.
+
+    Raises:
+        UserError: the file system does not take it.
     """
     import tensorflow as tf
 
     folder = os.path.dirname(path)
-    if folder:
-        tf.io.gfile.makedirs(folder)
     temporary = f"{path}.tmp"
     if isinstance(content, str):
         content = content.encode("utf-8")
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    with writing(path):
+        if folder:
+            tf.io.gfile.makedirs(folder)
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 def read_whole(path: str, what: str, remedy: str) -> bytes:

@@ -28,7 +28,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("killed before the rename")
 
     monkeypatch.setattr(tf.io.gfile, "rename", fail)
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(UserError, match=r"a\.txt cannot be written \(killed"):
         files.write_whole(str(path), "new")
     assert path.read_text() == "old"
     assert (tmp_path / "a.txt.tmp").read_text() == "new"

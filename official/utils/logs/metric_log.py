@@ -9,7 +9,7 @@ from typing import SupportsFloat
 
 from absl import logging
 
-from official.utils.errors import UserError
+from official.utils.errors import UserError, writing
 from official.utils.logs import files
 
 # A record is about 150 bytes: the buffer stays below 40 kB between two flushes.
@@ -94,23 +94,29 @@ class MetricLog:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is buffered and hands it to the file system."""
+        """Writes what is buffered and hands it to the file system.
+
+        Raises:
+            UserError: the file system does not take it.
+        """
         if not self._lines:
             return
-        if self._file is None:
-            self._file = _open_at_line_start(self.path)
-        self._file.write("".join(self._lines))
-        self._lines = []
-        self._file.flush()
+        with writing(self.path):
+            if self._file is None:
+                self._file = _open_at_line_start(self.path)
+            self._file.write("".join(self._lines))
+            self._lines = []
+            self._file.flush()
 
     def close(self) -> None:
         """Flushes and closes the file. A second call does nothing."""
         if self._closed:
             return
-        self.flush()
         self._closed = True
+        self.flush()
         if self._file is not None:
-            self._file.close()
+            with writing(self.path):
+                self._file.close()
 
     def __enter__(self) -> "MetricLog":
         return self

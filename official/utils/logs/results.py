@@ -69,6 +69,9 @@ def read_results(path: str) -> dict:
     missing = [key for key in REQUIRED_KEYS if key not in results]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; {remedy}")
+    for key in ("metrics", "flags"):
+        if not isinstance(results[key], dict):
+            raise UserError(f"{path} is damaged ({key} is no object); {remedy}")
     return results
 
 

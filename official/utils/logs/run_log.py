@@ -15,7 +15,13 @@ from official.utils.logs.summaries import Summaries
 class RunLog:
     """The log of one run; a context manager."""
 
-    def __init__(self, model_dir: str, benchmark_log_dir: str | None, log_steps: int):
+    def __init__(
+        self,
+        model_dir: str,
+        benchmark_log_dir: str | None,
+        log_steps: int,
+        is_chief: bool = True,
+    ):
         """Opens the log.
 
         Args:
@@ -23,10 +29,13 @@ class RunLog:
             benchmark_log_dir: folder of benchmark_run.log and metric.log; None for
                 `model_dir`.
             log_steps: steps between two lines of training metrics.
+            is_chief: whether this is the one of several workers that writes; the others
+                only look at the losses.
         """
         self._model_dir = model_dir
         self._log_dir = benchmark_log_dir or model_dir
         self._log_steps = log_steps
+        self._is_chief = is_chief
         self._window: dict[str, list[float]] = {}
         self._metric_log = MetricLog(os.path.join(self._log_dir, "metric.log"))
         self._summaries = Summaries(model_dir)
@@ -40,6 +49,8 @@ class RunLog:
 
     def start(self, model_name: str, settings: Settings) -> None:
         """Writes `benchmark_run.log`."""
+        if not self._is_chief:
+            return
         record = run_record.run_record(
             model_name, settings.dataset, dict(settings), settings.benchmark_test_id
         )
@@ -78,7 +89,7 @@ class RunLog:
         if good < len(losses):
             raise UserError(
                 f"the loss is {losses[good]} at step {step + good + 1}; lower "
-                "--learning_rate, or set --clip_norm. The last checkpoint is good"
+                "--learning_rate, or set --clip_norm. No checkpoint has such weights"
             )
 
     def _write_window(self, step, learning_rate, examples_per_second) -> None:
@@ -86,8 +97,10 @@ class RunLog:
             f"train_{name}": float(np.mean(values))
             for name, values in self._window.items()
         }
-        means["learning_rate"] = learning_rate(step - 1)
         self._window.clear()
+        if not self._is_chief:
+            return
+        means["learning_rate"] = learning_rate(step - 1)
         self._log(step, means)
         if examples_per_second:
             unit = "examples/second"
@@ -97,13 +110,17 @@ class RunLog:
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes metrics of validation data, named `validation_...`."""
-        self._log(step, metrics)
-        self._summaries.eval(step, metrics)
+        self._evaluation(step, metrics, metrics)
 
     def final(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of the test set."""
-        self._log(step, metrics)
-        self._summaries.eval(step, {f"test_{k}": v for k, v in metrics.items()})
+        named = {f"test_{name}": value for name, value in metrics.items()}
+        self._evaluation(step, metrics, named)
+
+    def _evaluation(self, step, metrics, summaries) -> None:
+        if self._is_chief:
+            self._log(step, metrics)
+            self._summaries.eval(step, summaries)
 
     def draw_curves(self, title: str) -> None:
         """Draws `curves.png` from the log."""

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import SupportsFloat
 
+from official.utils.errors import writing
+
 
 class Summaries:
     """Writes scalars to two TensorBoard runs, so that their curves lie on each other.
@@ -39,14 +41,16 @@ class Summaries:
 
     def flush(self) -> None:
         """Hands everything written so far to the file system."""
-        for writer in self._writers.values():
-            writer.flush()
+        for folder, writer in self._writers.items():
+            with writing(self._path(folder)):
+                writer.flush()
 
     def close(self) -> None:
         """Flushes and closes the writers; a later scalar opens a new file."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        writers, self._writers = self._writers, {}
+        for folder, writer in writers.items():
+            with writing(self._path(folder)):
+                writer.close()
 
     def __enter__(self) -> "Summaries":
         return self
@@ -61,10 +65,13 @@ class Summaries:
             return
         import tensorflow as tf
 
-        if folder not in self._writers:
-            self._writers[folder] = tf.summary.create_file_writer(
-                os.path.join(self.model_dir, folder)
-            )
-        with self._writers[folder].as_default(step=int(step)):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, float(value))
+        path = self._path(folder)
+        with writing(path):
+            if folder not in self._writers:
+                self._writers[folder] = tf.summary.create_file_writer(path)
+            with self._writers[folder].as_default(step=int(step)):
+                for name, value in scalars.items():
+                    tf.summary.scalar(name, float(value))
+
+    def _path(self, folder: str) -> str:
+        return os.path.join(self.model_dir, folder)

@@ -5,6 +5,7 @@ reads it and `tf.train.latest_checkpoint` finds it. It holds no clock and no pat
 same run writes the same bytes.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,19 +15,27 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from official.utils.errors import UserError
-from official.utils.logs import console
+from official.utils.errors import UserError, one_line, writing
+from official.utils.logs import console, files
 
 _STATE = "state"
+_DATA, _INDEX = ".data-00000-of-00001", ".index"
+# All that a run, also one that was killed while it wrote, can leave of checkpoints:
+# `.tmp` is ours, `.tempstate` followed by a random number is TensorFlow's.
+_FILE = re.compile(r"ckpt-\d+(\.tmp)?\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
 
 
 class Checkpoints:
     """The folder of a run's checkpoints."""
 
-    def __init__(self, folder: str, keep: int = 3):
-        """Manages `folder`, in which the last `keep` checkpoints stay."""
+    def __init__(self, folder: str, keep: int = 3, is_chief: bool = True):
+        """Manages `folder`, in which the last `keep` checkpoints stay.
+
+        Only the chief of several workers writes.
+        """
         self.folder = folder
         self._keep = keep
+        self._is_chief = is_chief
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints, ascending."""
@@ -63,6 +72,8 @@ class Checkpoints:
                     f"{name} is not finite at step {step}; no checkpoint is written. "
                     "Lower --learning_rate or set --clip_norm"
                 )
+        if not self._is_chief:
+            return
         values[_STATE] = np.array(json.dumps(state, sort_keys=True).encode())
         prefix = self.prefix(step)
         temporary = prefix + ".tmp"
@@ -75,20 +86,58 @@ class Checkpoints:
                 tensors=list(values.values()),
             )
             # Data before index: without its index a checkpoint does not exist.
-            for suffix in (".data-00000-of-00001", ".index"):
+            for suffix in (_DATA, _INDEX):
                 tf.io.gfile.rename(temporary + suffix, prefix + suffix, overwrite=True)
-            kept = self._kept(state.get("best_step"))
+            kept = self._kept(step, state.get("best_step"))
             self._write_state_file(kept)
+            self._delete_all_but(kept)
         except (tf.errors.OpError, OSError) as error:
-            self._delete(temporary)
-            last = max((s for s in self.steps() if s < step), default=None)
+            whole = self.steps()
+            self._delete_all_but(whole)
+            last = max((other for other in whole if other <= step), default=None)
             raise UserError(
-                f"checkpoint {prefix} cannot be written ({_one_line(error)}); free "
+                f"checkpoint {prefix} cannot be written ({one_line(error)}); free "
                 "space and start again"
                 + ("" if last is None else f": the run goes on from step {last}")
             ) from None
-        for old in set(self.steps()) - set(kept):
-            self._delete(self.prefix(old))
+
+    def resume(self, state: Mapping[str, Any]) -> list[int]:
+        """Completes what a killed run left, and notes that the run goes on.
+
+        The note stands in a file beside the checkpoints, because their bytes do not
+        depend on how often a run was stopped.
+
+        Args:
+            state: the run's state, as `load_latest` gave it.
+
+        Returns:
+            The steps from which the run went on so far, that of `state` the last.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        step = state["step"]
+        if not self._is_chief:
+            return []
+        with writing(f"checkpoint folder {self.folder}"):
+            # The state file is older than the newest checkpoint if the run was killed
+            # between the two.
+            kept = self._kept(step, state.get("best_step"))
+            self._write_state_file(kept)
+            # Damaged ones stay to be looked at until the next is written.
+            damaged = [other for other in self.steps() if other > step]
+            self._delete_all_but(kept + damaged)
+            return self._note_resume(step)
+
+    def _note_resume(self, step: int) -> list[int]:
+        path = os.path.join(self.folder, "checkpoint.resumes")
+        steps = []
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file, contextlib.suppress(ValueError):
+                steps = json.loads(file.read())
+        steps.append(step)
+        files.write_whole(path, json.dumps(steps))
+        return steps
 
     def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Reads one checkpoint: values by structural name, and the run's state.
@@ -97,7 +146,16 @@ class Checkpoints:
             tf.errors.OpError: it is damaged.
         """
         values = read(self.prefix(step))
-        return values, json.loads(values.pop(_STATE).item())
+        try:
+            state = json.loads(values.pop(_STATE).item())
+            is_whole = state["step"] == step
+        except (KeyError, TypeError, ValueError):
+            is_whole = False
+        if not is_whole:
+            raise tf.errors.DataLossError(
+                None, None, f"it holds no state of step {step}"
+            )
+        return values, state
 
     def load_latest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Reads the newest checkpoint that is whole; None where there is none.
@@ -111,10 +169,10 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 return self.load(step)
-            except (tf.errors.OpError, KeyError, ValueError) as error:
+            except tf.errors.OpError as error:
                 console.warn(
                     f"checkpoint {self.prefix(step)} is damaged and is skipped "
-                    f"({_one_line(error)})"
+                    f"({one_line(error)})"
                 )
         if steps:
             raise UserError(
@@ -122,26 +180,34 @@ class Checkpoints:
             )
         return None
 
-    def _kept(self, best_step: int | None) -> list[int]:
-        steps = self.steps()
+    def _kept(self, step: int, best_step: int | None) -> list[int]:
+        """Steps of the checkpoints that stay once that of `step` is written."""
+        # Later ones are damaged: the run would else have gone on from there.
+        steps = [other for other in self.steps() if other <= step]
         best = [best_step] if best_step in steps[: -self._keep] else []
         return best + steps[-self._keep :]
 
     def _write_state_file(self, steps: list[int]) -> None:
         names = [f"ckpt-{step}" for step in steps]
+        # An absolute folder, so that TensorFlow leaves the names as they are.
         state = tf.compat.v1.train.generate_checkpoint_state_proto(
-            self.folder, names[-1], all_model_checkpoint_paths=names
+            "/", names[-1], all_model_checkpoint_paths=names
         )
-        path = os.path.join(self.folder, "checkpoint")
-        with tf.io.gfile.GFile(path + ".tmp", "w") as file:
-            file.write(str(state))
-        tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+        files.write_whole(os.path.join(self.folder, "checkpoint"), str(state))
 
-    def _delete(self, prefix: str) -> None:
+    def _delete_all_but(self, steps: list[int]) -> None:
+        """Deletes the other checkpoints, and what killed runs left half written."""
+        if not tf.io.gfile.isdir(self.folder):
+            return
+        kept = {f"ckpt-{step}{suffix}" for step in steps for suffix in (_DATA, _INDEX)}
+        names = [
+            name
+            for name in tf.io.gfile.listdir(self.folder)
+            if _FILE.fullmatch(name) and name not in kept
+        ]
         # Index before data, the reverse of writing.
-        for path in (f"{prefix}.index", f"{prefix}.data-00000-of-00001"):
-            if tf.io.gfile.exists(path):
-                tf.io.gfile.remove(path)
+        for name in sorted(names, key=lambda name: not name.endswith(_INDEX)):
+            tf.io.gfile.remove(os.path.join(self.folder, name))
 
 
 def read(prefix: str) -> dict[str, np.ndarray]:
@@ -150,7 +216,6 @@ def read(prefix: str) -> dict[str, np.ndarray]:
     Raises:
         tf.errors.OpError: the checkpoint is missing or damaged.
     """
-    # The reader's own exceptions are of many kinds, hence tf.raw_ops below.
     try:
         reader = tf.train.load_checkpoint(prefix)
         return {
@@ -158,6 +223,7 @@ def read(prefix: str) -> dict[str, np.ndarray]:
             for name in reader.get_variable_to_shape_map()
         }
     except (ValueError, RuntimeError, IndexError) as error:
+        # The reader's exceptions are of many kinds.
         raise tf.errors.DataLossError(None, None, str(error)) from None
 
 
@@ -173,6 +239,7 @@ def read_initial(path: str) -> dict[str, np.ndarray]:
     Raises:
         UserError: there is no readable checkpoint.
     """
+    path = path.removesuffix(_INDEX)  # The file that a shell completes to.
     candidates = [os.path.join(path, "checkpoints"), path]
     found = (tf.train.latest_checkpoint(folder) for folder in candidates)
     prefix = next((checkpoint for checkpoint in found if checkpoint), path)
@@ -180,7 +247,8 @@ def read_initial(path: str) -> dict[str, np.ndarray]:
         values = read(prefix)
     except tf.errors.OpError as error:
         raise UserError(
-            f"--init_checkpoint={path} is no readable checkpoint ({_one_line(error)})"
+            f"--init_checkpoint={path} is no readable checkpoint ({one_line(error)}); "
+            "name a run's folder, or a prefix such as DIR/checkpoints/ckpt-100"
         ) from None
     return {k: value for k, value in values.items() if k.startswith("model/")}
 
@@ -211,7 +279,7 @@ def assign(
         raise UserError(
             f"{source} is of another network or optimizer: "
             f"{'; '.join(differences[:3])}{more}. Use the flags it was trained with, "
-            "or another --model_dir"
+            "or name another folder"
         )
     for name, variable in variables.items():
         variable.assign(values[name])
@@ -220,7 +288,3 @@ def assign(
 def _value(variable) -> np.ndarray:
     """The value of a Keras variable; of a mirrored one, the first replica's."""
     return np.asarray(variable.value)
-
-
-def _one_line(error: Exception) -> str:
-    return str(getattr(error, "message", error)).strip().splitlines()[0][:200]

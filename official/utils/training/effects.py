@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from official.utils.flags.core import Settings
 from official.utils.logs import console
 
-# Flag: when it has no effect, and why. Only flags that the user gave are looked at.
+# Flag: when it has no effect, and why. Looked at where a flag is not at its default.
 _NO_EFFECT = {
     "momentum": (
         lambda s: s.optimizer not in ("sgd", "rmsprop"),
@@ -30,17 +30,16 @@ _NO_EFFECT = {
         "it goes with --all_reduce_alg",
     ),
     "num_virtual_cpus": (
-        lambda s: s.distribution_strategy in ("off", "one_device"),
-        "--distribution_strategy={distribution_strategy} uses the first device",
+        lambda s: s.distribution_strategy != "mirrored",
+        "--distribution_strategy={distribution_strategy} uses the first CPU",
     ),
-    "worker_hosts": (
-        lambda s: s.distribution_strategy != "multi_worker_mirrored",
-        "it is for --distribution_strategy=multi_worker_mirrored",
-    ),
-    "task_index": (
-        lambda s: s.distribution_strategy != "multi_worker_mirrored",
-        "it is for --distribution_strategy=multi_worker_mirrored",
-    ),
+    **{
+        name: (
+            lambda s: s.distribution_strategy != "multi_worker_mirrored",
+            "it is for --distribution_strategy=multi_worker_mirrored",
+        )
+        for name in ("worker_hosts", "task_index")
+    },
     "tpu": (
         lambda s: s.distribution_strategy != "tpu",
         "it is for --distribution_strategy=tpu",
@@ -48,6 +47,11 @@ _NO_EFFECT = {
     "export_dir": (
         lambda s: s.mode not in ("train_and_eval", "export"),
         "--mode={mode} exports nothing",
+    ),
+    # The embedded set is every main's default.
+    "download": (
+        lambda s: s.dataset == s.defaults["dataset"] or s.mode in ("predict", "export"),
+        "this run reads no data set that is fetched",
     ),
     "clean": (
         lambda s: not s.mode.startswith("train"),
@@ -59,7 +63,7 @@ _NO_EFFECT = {
 def warn_of_flags_without_effect(settings: Settings) -> None:
     """Warns once of each given flag that can have no effect in this run."""
     for name, (is_idle, reason) in _NO_EFFECT.items():
-        if name in settings.given and is_idle(settings):
+        if name in settings.changed and is_idle(settings):
             console.warn(f"--{name} has no effect: {reason.format(**settings)}")
 
 
@@ -67,7 +71,7 @@ def warn_of_flags_without_effect(settings: Settings) -> None:
 _FREE = (
     "mode benchmark_log_dir benchmark_test_id log_steps checkpoint_steps "
     "checkpoint_seconds keep_checkpoints export_dir data_dir download "
-    "num_parallel_calls max_train_steps"
+    "num_parallel_calls max_train_steps worker_hosts task_index"
 ).split()
 
 

@@ -7,13 +7,14 @@ weight of the whole batch, so that replicas, micro-batches and ragged batches gi
 step of one big batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from official.utils.data.streams import EvaluationStream, Share, TrainingStream
+from official.utils.distribution import strategies
 from official.utils.layers import randomness
 from official.utils.layers.dropout import Dropout
 from official.utils.training.task import Task
@@ -42,6 +43,8 @@ class Loop:
         self._strategy = strategy
         self._replicas = strategy.num_replicas_in_sync
         self._micro_batches = task.settings.gradient_accumulation_steps
+        self._is_whole = self._replicas == self._micro_batches == 1
+        self._is_fp16 = task.settings.dtype == "fp16"
         self._seed = task.settings.seed
         self._metric_names: list[str] = []
         # Batch norm's moving statistics, which replicas would else keep each its own.
@@ -52,7 +55,8 @@ class Loop:
         ]
         # Keras adds up the gradients of the replicas inside apply(); this loop has done
         # so before, because clipping needs the norm of the whole.
-        optimizer._all_reduce_sum_gradients = list
+        for each in (optimizer, getattr(optimizer, "inner_optimizer", optimizer)):
+            each._all_reduce_sum_gradients = list
         for path, layer in named_layers(model).items():
             if isinstance(layer, Dropout):
                 layer.path_in_model = path
@@ -63,6 +67,7 @@ class Loop:
                 self._gradients, jit_compile=True, autograph=False
             )
         eager = task.settings.run_eagerly
+        self._run_sum = tf.function(self._sum)
         self._run_steps = self._steps if eager else tf.function(self._steps)
         self._run_evaluation = (
             self._evaluation_steps if eager else tf.function(self._evaluation_steps)
@@ -93,6 +98,25 @@ class Loop:
         means = self._means(sums.astype(np.float64).sum(axis=0))
         return {name: float(mean) for name, mean in means.items()}
 
+    def sum_over_workers(self, numbers: Sequence[int]) -> list[int]:
+        """Adds up what each worker of several gives, and gives it to all of them.
+
+        Args:
+            numbers: as many on each worker.
+        """
+        local = self._replicas // strategies.workers_of(self._strategy).number
+        sums = self._run_sum(tf.constant(numbers, tf.int64)).numpy()
+        # Each replica of a worker gave the numbers.
+        return [int(number) // local for number in sums]
+
+    def _sum(self, numbers):
+        def add():
+            replica = tf.distribute.get_replica_context()
+            # identity() puts the numbers on the replica's device.
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(numbers))
+
+        return self._first_replica(self._strategy.run(add))
+
     def _distributed(self, make_dataset) -> tf.data.Dataset:
         """One dataset for each worker, whose elements go to its replicas in turn."""
         if self._replicas == 1:
@@ -117,6 +141,10 @@ class Loop:
     @tf.autograph.experimental.do_not_convert
     def _step(self, batch, step):
         """One optimizer step, as each replica runs it; returns sums of the whole."""
+        if self._is_whole:
+            gradients, sums = self._backward(batch, step, tf.constant(0, tf.int64))
+            self.optimizer.apply(gradients)
+            return sums
         replica = tf.distribute.get_replica_context()
         gradients, sums = self._summed_gradients(
             batch, step, tf.cast(replica.replica_id_in_sync_group, tf.int64)
@@ -127,7 +155,7 @@ class Loop:
                 tf.distribute.ReduceOp.SUM, (gradients, sums, statistics)
             )
             self._set_statistics(statistics / self._replicas)
-        weight = tf.maximum(sums[1], 1e-12)  # A batch of nothing but weight 0.
+        weight = _safe(sums[1])
         self.optimizer.apply([_divided(gradient, weight) for gradient in gradients])
         return sums
 
@@ -165,11 +193,19 @@ class Loop:
             if self.model.losses:
                 # Times the weight that the sum is divided by in the end.
                 total += tf.add_n(self.model.losses) * loss.weight
+            # Where the batch is in one piece, to divide its loss is to divide the
+            # gradients, for one operation instead of one a weight. In fp16 a sum over
+            # examples would overflow, so each piece is divided and multiplied back.
+            divides = self._is_whole or self._is_fp16
+            weight = _safe(loss.weight)
+            target = self.optimizer.scale_loss(total / weight if divides else total)
         gradients = tape.gradient(
-            total,
+            target,
             [variable.value for variable in self.model.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        if divides and not self._is_whole:
+            gradients = [_divided(gradient, 1 / weight) for gradient in gradients]
         return gradients, self._vector(loss, total)
 
     def _evaluation_steps(self, batches, count):
@@ -212,6 +248,11 @@ def _flattened(variables):
     if not variables:
         return tf.zeros([0])
     return tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
+
+
+def _safe(weight):
+    """A divisor for a batch that may hold nothing but weight 0."""
+    return tf.maximum(tf.cast(weight, tf.float32), 1e-12)
 
 
 def _divided(gradient, weight):

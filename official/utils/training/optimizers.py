@@ -8,32 +8,28 @@ from keras import ops
 from official.utils.flags.core import Settings
 
 
-def make_schedule(name: str, peak: float, total_steps: int, warmup_steps: int):
-    """A learning rate as a function of the step.
-
-    Args:
-        name: `constant`; `linear` or `cosine`, to 0 at `total_steps`; `exponential`, by
-            a hundredth to `total_steps`; `inverse_sqrt`, peak * sqrt(warmup / step)
-            (Vaswani et al. 2017); `one_cycle`, up to the peak over 30 % of the steps
-            from a 25th of it and down to nothing by a cosine (Smith 2018).
-        peak: the largest learning rate.
-        total_steps: steps of the whole run.
-        warmup_steps: steps of a linear rise from 0, within `total_steps`; not for
-            `one_cycle`, which has its own.
-
-    Returns:
-        A float for a constant rate, else a Keras schedule.
-    """
-    if name == "constant" and not warmup_steps:
-        return peak
-    return Schedule(name, peak, total_steps, warmup_steps)
-
-
 @keras.saving.register_keras_serializable(package="official")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise, then one of the decays; see `make_schedule`."""
+    """A learning rate as a function of the step: a linear rise, then a decay.
+
+    A constant rate is one too, so that checkpoints do not hold the rate, and a run may
+    go on with another.
+    """
 
     def __init__(self, name: str, peak: float, total_steps: int, warmup_steps: int):
+        """Describes a schedule.
+
+        Args:
+            name: `constant`; `linear` or `cosine`, to 0 at `total_steps`;
+                `exponential`, by a hundredth to `total_steps`; `inverse_sqrt`, peak *
+                sqrt(warmup / step) (Vaswani et al. 2017); `one_cycle`, up to the peak
+                over 30 % of the steps from a 25th of it and down to nothing by a cosine
+                (Smith 2018).
+            peak: the largest learning rate.
+            total_steps: steps of the whole run.
+            warmup_steps: steps of a linear rise from 0, within `total_steps`; not for
+                `one_cycle`, which has its own.
+        """
         super().__init__()
         self.name = name
         self.peak = peak
@@ -98,7 +94,7 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
         An optimizer, not yet built.
     """
     common = dict(
-        learning_rate=make_schedule(
+        learning_rate=Schedule(
             settings.schedule,
             settings.learning_rate,
             total_steps,
@@ -126,4 +122,10 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
     optimizer = make()
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if settings.dtype != "fp16":
+        return optimizer
+    # Small gradients would be 0 in float16, so the loss is scaled up before them.
+    if settings.loss_scale in (None, "dynamic"):
+        return optimizers.LossScaleOptimizer(optimizer)
+    optimizer.loss_scale_factor = float(settings.loss_scale)
     return optimizer

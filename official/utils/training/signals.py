@@ -26,7 +26,9 @@ class SignalWatch:
 
     def __exit__(self, *error) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: the handler was set by C code, which Python cannot set again.
+            if handler is not None:
+                signal.signal(number, handler)
 
     def _remember(self, number, frame):
         if self.received is not None and number == signal.SIGINT:

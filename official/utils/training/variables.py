@@ -19,9 +19,10 @@ def named_variables(model: keras.Model, optimizer=None) -> dict[str, keras.Varia
 
     Returns:
         Variables by name, such as `model/conv1/kernel`, `model/blocks/3/norm/gamma` or
-        `optimizer/momentums/conv1/kernel`.
+        `optimizer/momentums/conv1/kernel`. One that stands in several places (a shared
+        layer) has the name of the first.
     """
-    named = {f"model/{path}": variable for path, variable in _of_layer(model, "")}
+    named = _by_first_name(_of_layer(model, "model/"))
     _check_complete(named, model.variables)
     if optimizer is None:
         return named
@@ -35,8 +36,11 @@ def named_variables(model: keras.Model, optimizer=None) -> dict[str, keras.Varia
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """All layers below `model` by structural path, such as `blocks/3/norm`."""
-    return dict(_layers_below(model, ""))
+    """All layers below `model` by structural path, such as `blocks/3/norm`.
+
+    A layer that stands in several places has the path of the first.
+    """
+    return _by_first_name(_layers_below(model, ""))
 
 
 def _layers_below(layer, path) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -52,7 +56,14 @@ def _of_layer(layer, path) -> Iterator[tuple[str, keras.Variable]]:
         below.update(id(variable) for variable in child.variables)
         yield from _of_layer(child, f"{path}{name}/")
     own = [variable for variable in layer.variables if id(variable) not in below]
-    yield from _unique((f"{path}{variable.name}", variable) for variable in own)
+    attributes = {id(value): name for name, value in _attributes(layer)}
+    names = []
+    for variable in own:
+        name = variable.name
+        if _is_automatic(name, "variable"):  # add_weight() without a name.
+            name = attributes.get(id(variable), "variable")
+        names.append(f"{path}{name}")
+    yield from _unique(zip(names, own, strict=True))
 
 
 def _children(layer) -> list[tuple[str, keras.layers.Layer]]:
@@ -66,7 +77,7 @@ def _children(layer) -> list[tuple[str, keras.layers.Layer]]:
         rank[kind] = rank.get(kind, -1) + 1
         if id(child) in attributes:
             name = attributes[id(child)]
-        elif re.fullmatch(rf"{kind}(_\d+)?", child.name):  # An automatic name.
+        elif _is_automatic(child.name, kind):
             name = f"{kind}_{rank[kind]}" if rank[kind] else kind
         else:
             name = child.name
@@ -75,21 +86,39 @@ def _children(layer) -> list[tuple[str, keras.layers.Layer]]:
 
 
 def _attributes(owner) -> Iterator[tuple[str, object]]:
-    """Attributes and the members of attributes that are lists, tuples or dicts.
+    """Attributes, and what stands in those that are lists, tuples or dicts.
 
-    Left out are those in which Keras keeps its own books.
+    Left out are those in which Keras and TensorFlow keep their books.
     """
-    books = ("_layers", "_operations", "_functional", "_operations_by_depth", "_nodes")
     for name, value in vars(owner).items():
-        if name in books or name.startswith("__"):
-            continue
-        name = name.lstrip("_")
-        if isinstance(value, Mapping):
-            yield from ((f"{name}/{key}", member) for key, member in value.items())
-        elif isinstance(value, (list, tuple)):
-            yield from ((f"{name}/{i}", member) for i, member in enumerate(value))
-        else:
-            yield name, value
+        if name not in _BOOKS and not name.startswith(("__", "_self_")):
+            yield from _members(name.lstrip("_"), value)
+
+
+# What belongs to a layer, whatever attribute it stands in.
+_BOOKS = (
+    "_layers",
+    "_functional",
+    "_nodes",
+    "_nodes_by_depth",
+    "_operations",
+    "_operations_by_depth",
+    "_seed_generators",
+    "_tracked",
+    "_trainable_variables",
+    "_non_trainable_variables",
+)
+
+
+def _members(name, value) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from _members(f"{name}/{key}", member)
+    elif isinstance(value, (list, tuple)):
+        for i, member in enumerate(value):
+            yield from _members(f"{name}/{i}", member)
+    else:
+        yield name, value
 
 
 def _of_optimizer(optimizer, paths) -> Iterator[tuple[str, keras.Variable]]:
@@ -104,21 +133,48 @@ def _of_optimizer(optimizer, paths) -> Iterator[tuple[str, keras.Variable]]:
             places[id(value)] = name
         elif isinstance(value, (list, tuple)) and len(value) == len(trainable):
             for slot, variable in zip(value, trainable, strict=True):
-                places[id(slot)] = f"{name}/{paths[id(variable)]}"
+                if isinstance(slot, keras.Variable):
+                    places[id(slot)] = f"{name}/{paths[id(variable)]}"
+    inner = getattr(optimizer, "inner_optimizer", None)
+    for name, variable in _of_optimizer(inner, paths) if inner else ():
+        places[id(variable)] = f"inner_optimizer/{name}"
     for variable in optimizer.variables:
         assert id(variable) in places, f"{variable.path} is no attribute"
         yield places[id(variable)], variable
 
 
 def _unique(pairs) -> Iterator[tuple[str, object]]:
-    seen: dict[str, int] = {}
+    """The pairs, with `_1`, `_2`, ... after names that are taken."""
+    taken = set()
     for name, value in pairs:
-        seen[name] = seen.get(name, 0) + 1
-        yield (name if seen[name] == 1 else f"{name}_{seen[name] - 1}"), value
+        free, rank = name, 0
+        while free in taken:
+            rank += 1
+            free = f"{name}_{rank}"
+        taken.add(free)
+        yield free, value
+
+
+def _by_first_name(pairs) -> dict:
+    """A dict that holds each value once, under the first of its names."""
+    seen = set()
+    named = {}
+    for name, value in pairs:
+        if id(value) not in seen:
+            assert name not in named, name
+            seen.add(id(value))
+            named[name] = value
+    return named
+
+
+def _is_automatic(name: str, kind: str) -> bool:
+    """Whether Keras made up `name` for an object of `kind`."""
+    return re.fullmatch(rf"{re.escape(kind)}(_\d+)?", name) is not None
 
 
 def _snake_case(name: str) -> str:
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    """How Keras derives automatic names from those of classes."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
