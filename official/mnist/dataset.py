@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from official.utils.data import files, splits
+from official.utils.data import download, files, splits
+from official.utils.data.download import RemoteFile
 from official.utils.errors import UserError
 
 NAMES = ("digits", "mnist")
@@ -57,24 +58,28 @@ class Dataset:
     num_classes: int = NUM_CLASSES
 
 
-def load(name: str, data_dir: str | None, seed: int) -> Dataset:
+def load(
+    name: str, data_dir: str | None, seed: int, may_download: bool = False
+) -> Dataset:
     """Loads a data set.
 
     Args:
       name: one of `NAMES`.
       data_dir: the folder with MNIST's four files; `digits` does not look at it.
       seed: draws the validation part; the test part does not depend on it.
+      may_download: fetch those of MNIST's files that are missing.
 
     Returns:
       The data set.
 
     Raises:
-      UserError: the name is unknown, or a file is missing or not what it should be.
+      UserError: the name is unknown, or a file is missing, cannot be fetched or is not
+        what it should be.
     """
     if name == "digits":
         return _load_digits(seed)
     if name == "mnist":
-        return _load_mnist(data_dir, seed)
+        return _load_mnist(data_dir, seed, may_download)
     raise UserError(
         f"--dataset={name} is unknown; the data sets are {', '.join(NAMES)}"
     )
@@ -82,6 +87,59 @@ def load(name: str, data_dir: str | None, seed: int) -> Dataset:
 
 def _select(split: Split, indices: np.ndarray) -> Split:
     return Split(split.images[indices], split.labels[indices])
+
+
+# ---- MNIST: where it is ----
+
+# The original address asks for a password; these two are copies of it.
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+
+
+def _remote_file(name: str, sha256: str, size_bytes: int) -> RemoteFile:
+    return RemoteFile(name, tuple(url + name for url in MIRRORS), sha256, size_bytes)
+
+
+REMOTE_FILES = (
+    _remote_file(
+        "train-images-idx3-ubyte.gz",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        9_912_422,
+    ),
+    _remote_file(
+        "train-labels-idx1-ubyte.gz",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        28_881,
+    ),
+    _remote_file(
+        "t10k-images-idx3-ubyte.gz",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        1_648_877,
+    ),
+    _remote_file(
+        "t10k-labels-idx1-ubyte.gz",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        4_542,
+    ),
+)
+
+
+def _possible_names(packed_name: str) -> list[str]:
+    """Names under which a file of MNIST is known, the preferred one first."""
+    plain = packed_name.removesuffix(".gz")
+    # Some archives write a dot in place of the second hyphen.
+    stems = (plain, plain.replace("-idx", ".idx"))
+    return [stem + suffix for stem in stems for suffix in (".gz", "")]
+
+
+def _fetch_missing(data_dir: str) -> None:
+    """Fetches the files that `data_dir` has under none of their names."""
+    for remote in REMOTE_FILES:
+        paths = [os.path.join(data_dir, name) for name in _possible_names(remote.name)]
+        if not any(map(tf.io.gfile.exists, paths)):
+            download.fetch(remote, data_dir)
 
 
 # ---- MNIST: the idx format ----
@@ -188,11 +246,8 @@ def _read_idx_split(data_dir: str | None, part: str) -> Split:
     """Reads the part `train` or `t10k`."""
     paths = []
     for content in ("images-idx3", "labels-idx1"):
-        # Some archives write a dot in place of the second hyphen.
-        dotted = content.replace("-", ".")
-        names = [f"{part}-{stem}-ubyte" for stem in (content, dotted)]
-        names = [name + suffix for name in names for suffix in (".gz", "")]
-        paths.append(files.find(data_dir, names, "mnist"))
+        names = _possible_names(f"{part}-{content}-ubyte.gz")
+        paths.append(files.find(data_dir, names, "mnist", can_download=True))
     images, labels = read_idx_images(paths[0]), read_idx_labels(paths[1])
     if len(images) != len(labels):
         raise UserError(
@@ -202,7 +257,9 @@ def _read_idx_split(data_dir: str | None, part: str) -> Split:
     return Split(images, labels)
 
 
-def _load_mnist(data_dir: str | None, seed: int) -> Dataset:
+def _load_mnist(data_dir: str | None, seed: int, may_download: bool) -> Dataset:
+    if may_download and data_dir:
+        _fetch_missing(data_dir)
     training = _read_idx_split(data_dir, "train")
     test = _read_idx_split(data_dir, "t10k")
     num_examples = len(training.labels)

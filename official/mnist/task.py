@@ -8,11 +8,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from official.mnist import dataset, model
+from official.mnist import dataset, model, records
 from official.utils.data import synthetic
-from official.utils.data.streams import ArrayEvaluationStream, ArrayTrainingStream
+from official.utils.data.records import RecordEvaluationStream, RecordTrainingStream
+from official.utils.data.streams import (
+    ArrayEvaluationStream,
+    ArrayTrainingStream,
+    EvaluationStream,
+    Share,
+    TrainingStream,
+)
 from official.utils.errors import UserError
+from official.utils.training.losses import classification_loss
 from official.utils.training.task import Loss, Signature, Task
+
+_SPLITS = ("train", "validation", "test")
 
 
 class MnistTask(Task):
@@ -23,7 +33,14 @@ class MnistTask(Task):
     def load(self) -> str:
         """Reads the data set; see `Task.load`."""
         settings = self.settings
-        self._data = dataset.load(settings.dataset, settings.data_dir, settings.seed)
+        self._parts = None
+        if settings.dataset == "mnist":
+            self._parts = records.find(settings.data_dir, settings.seed)
+        if self._parts is not None:
+            return self._load_parts()
+        self._data = dataset.load(
+            settings.dataset, settings.data_dir, settings.seed, settings.download
+        )
         self._arrays = {
             split: {"image": part.images, "label": part.labels}
             for split, part in (
@@ -43,46 +60,84 @@ class MnistTask(Task):
                 split: synthetic.like(arrays, len(arrays["label"]))
                 for split, arrays in self._arrays.items()
             }
-        sizes = ", ".join(
-            f"{len(arrays['label']):,} {split}"
-            for split, arrays in self._arrays.items()
+        return self._description(source)
+
+    def _load_parts(self) -> str:
+        """Takes records as they come from their files, batch by batch."""
+        self._arrays = {}
+        if not self.settings.use_synthetic_data:
+            return self._description(self._parts.source)
+        example = RecordEvaluationStream(
+            self._parts.test.files, len(self._parts.test), self._parts.test.parse
         )
-        return f"{settings.dataset}, {source} ({sizes} images)"
+        (form,) = example.dataset(Share(1, 0, 1)).as_numpy_iterator()
+        del form["example_weight"]
+        self._arrays = {
+            split: synthetic.like(form, len(self._part(split))) for split in _SPLITS
+        }
+        self._parts = None
+        return self._description("made-up pictures of its form (--use_synthetic_data)")
+
+    def _part(self, split: str) -> records.Part:
+        return getattr(self._parts, split)
+
+    def _description(self, source: str) -> str:
+        sizes = ", ".join(
+            f"{len(self._part(split)):,} {split}"
+            if self._parts
+            else f"{len(self._arrays[split]['label']):,} {split}"
+            for split in _SPLITS
+        )
+        return f"{self.settings.dataset}, {source} ({sizes} images)"
+
+    def explain(self, error: tf.errors.OpError) -> UserError | None:
+        """See `Task.explain`."""
+        parts = getattr(self, "_parts", None)
+        return parts.explain(error) if parts else None
 
     def build_model(self) -> keras.Model:
         """See `Task.build_model`."""
         return model.build_model()
 
-    def training_stream(self) -> ArrayTrainingStream:
+    def training_stream(self) -> TrainingStream:
         """See `Task.training_stream`."""
-        return ArrayTrainingStream(
-            self._arrays["train"],
-            self.settings.batch_size,
-            self.settings.seed,
-            parallel_calls=self.settings.num_parallel_calls or os.cpu_count() or 1,
+        settings = self.settings
+        calls = settings.num_parallel_calls or os.cpu_count() or 1
+        if self._parts is None:
+            return ArrayTrainingStream(
+                self._arrays["train"],
+                settings.batch_size,
+                settings.seed,
+                parallel_calls=calls,
+            )
+        part = self._parts.train
+        return RecordTrainingStream(
+            part.files,
+            settings.batch_size,
+            settings.seed,
+            part.parse,
+            part.keep,
+            parallel_calls=calls,
         )
 
-    def evaluation_stream(self, split: str) -> ArrayEvaluationStream:
+    def evaluation_stream(self, split: str) -> EvaluationStream:
         """See `Task.evaluation_stream`."""
-        batch_size = self.settings.eval_batch_size or self.settings.batch_size
-        return ArrayEvaluationStream(self._arrays[split], batch_size)
+        settings = self.settings
+        batch_size = settings.eval_batch_size or settings.batch_size
+        if self._parts is None:
+            return ArrayEvaluationStream(self._arrays[split], batch_size)
+        part = self._part(split)
+        calls = settings.num_parallel_calls or os.cpu_count() or 1
+        return RecordEvaluationStream(
+            part.files, batch_size, part.parse, part.keep, calls
+        )
 
     def loss(
         self, network: keras.Model, batch: Mapping[str, Any], training: bool
     ) -> Loss:
         """Cross entropy and accuracy; see `Task.loss`."""
-        labels = batch["label"]
         logits = network(_to_input(batch["image"]), training=training)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        guesses = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-        hits = tf.cast(guesses == labels, tf.float32)
-        weights = batch.get("example_weight", tf.ones_like(losses))
-        weight = tf.reduce_sum(weights)
-        return Loss(
-            total=tf.reduce_sum(losses * weights),
-            weight=weight,
-            metrics={"accuracy": (tf.reduce_sum(hits * weights), weight)},
-        )
+        return classification_loss(logits, batch)
 
     def signatures(self, network: keras.Model) -> Mapping[str, Signature]:
         """`serving_default(image: uint8 [N, 28, 28])`; see `Task.signatures`."""

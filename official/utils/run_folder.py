@@ -8,7 +8,11 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from official.utils.errors import UserError, one_line
-from official.utils.flags.core import Settings, flags_file_text, read_flags_file
+from official.utils.flags.settings import (
+    Settings,
+    flags_file_text,
+    read_flags_file,
+)
 from official.utils.logs import files
 
 _PROBE = ".write_probe"

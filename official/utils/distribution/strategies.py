@@ -1,13 +1,17 @@
 """A tf.distribute strategy, and the settings of the whole process, from flags."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
+import threading
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from official.utils.errors import UserError, one_line
-from official.utils.flags.core import Settings
+from official.utils.flags.settings import Settings
 
 
 def apply_process_settings(settings: Settings) -> None:
@@ -73,24 +77,6 @@ def _apply(flag: str, wanted: int, present: int, apply) -> None:
         ) from None
 
 
-def check_supported(settings: Settings) -> None:
-    """Checks that the run asks for nothing that the shared layer cannot do yet.
-
-    Args:
-        settings: resolved flags.
-
-    Raises:
-        UserError: it does; names the flag.
-    """
-    not_yet = {
-        "distribution_strategy": settings.distribution_strategy == "tpu",
-        "profile_steps": settings.profile_steps,
-    }
-    for name, is_asked in not_yet.items():
-        if is_asked:
-            raise UserError(f"--{name}={settings[name]} is not supported yet")
-
-
 def make_strategy(settings: Settings) -> tf.distribute.Strategy:
     """The strategy that the flags ask for.
 
@@ -106,6 +92,8 @@ def make_strategy(settings: Settings) -> tf.distribute.Strategy:
     name = settings.distribution_strategy
     if name == "multi_worker_mirrored":
         return _multi_worker_mirrored(settings)
+    if name == "tpu":
+        return _tpu(settings)
     gpus = tf.config.list_logical_devices("GPU")
     cpus = tf.config.list_logical_devices("CPU")[: settings.num_virtual_cpus]
     devices = gpus or cpus
@@ -157,6 +145,29 @@ def workers_of(strategy: tf.distribute.Strategy) -> Workers:
     )
 
 
+def _tpu(settings: Settings) -> tf.distribute.Strategy:
+    if settings.tpu not in (None, "", "local"):
+        # A TPU of its own machine reads and writes by itself, and would fail late.
+        for flag in ("model_dir", "data_dir"):
+            path = settings[flag]
+            if path and "://" not in path:
+                raise UserError(
+                    f"--{flag}={path}: the TPU {settings.tpu} sees no local folder; "
+                    "name one in gs://, or use --tpu=local on the TPU's own machine"
+                )
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(settings.tpu or "")
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(
+            f"--distribution_strategy=tpu: TensorFlow {tf.__version__} finds no TPU "
+            f"({one_line(error)}). TensorFlow's last release with TPU support is "
+            "2.19.1; without a TPU use off or mirrored"
+        ) from None
+
+
 def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
     communication = tf.distribute.experimental.CommunicationImplementation
     implementations = {
@@ -174,7 +185,8 @@ def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
     )
     resolver = _cluster_resolver(settings)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+        with _default_signal_handlers():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     except tf.errors.OpError as error:
         raise UserError(
             f"the workers do not find each other ({one_line(error)}); start all of "
@@ -185,6 +197,26 @@ def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
             "--distribution_strategy=multi_worker_mirrored: TensorFlow has already "
             "started in this process; start each worker as a process of its own"
         ) from None
+
+
+@contextlib.contextmanager
+def _default_signal_handlers() -> Iterator[None]:
+    """Lets SIGTERM and SIGINT end the process at once.
+
+    While TensorFlow waits for the other workers, Python's own handlers would not run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _cluster_resolver(settings) -> tf.distribute.cluster_resolver.ClusterResolver:

@@ -2,6 +2,7 @@ import pathlib
 import re
 
 from official.utils.flags import core as flags_core
+from official.utils.flags.settings import FALLBACKS
 
 # | `name` | `short` or nothing | default | meaning |
 _ROW = re.compile(r"^\| `(\w+)` \| (?:`(\w+)`)? ?\| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
@@ -21,8 +22,8 @@ def _documented() -> dict[str, dict[str, tuple]]:
 
 
 def _default(flag) -> str:
-    if flag.name in flags_core._FALLBACKS:
-        return f"recipe, else {flags_core._FALLBACKS[flag.name]}"
+    if flag.name in FALLBACKS:
+        return f"recipe, else {FALLBACKS[flag.name]}"
     if flag.default is None:
         return "unset"
     return flag.default_as_str.strip("'")

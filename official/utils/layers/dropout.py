@@ -41,17 +41,29 @@ class Dropout(keras.layers.Dropout):
             return super().call(inputs, training=training)
         if not training or self.rate == 0:
             return inputs
+        assert self.rate < 1, "dropout of everything"
         import tensorflow as tf  # The loop, which set the position, is TensorFlow's.
 
         assert self.path_in_model is not None, f"{self.name} was not given its path"
-        layer = zlib.crc32(self.path_in_model.encode())
-        key = tf.constant([position.seed, layer], tf.int64)
-        for fold in (position.step, position.part):
-            key = tf.random.experimental.stateless_fold_in(key, fold)
-        shape = None
+        # One number holds run and layer, the other step and part: 31 + 32 and 43 + 20
+        # bits. Philox mixes them.
+        run_and_layer = position.seed << 32 | zlib.crc32(self.path_in_model.encode())
+        step_and_part = position.step * 2**20 + position.part
+        key = tf.stack([tf.constant(run_and_layer, tf.int64), step_and_part])
+        sizes = tf.shape(inputs)
         if self.noise_shape is not None:
-            sizes = tf.unstack(tf.shape(inputs))
-            shape = [n or size for n, size in zip(self.noise_shape, sizes, strict=True)]
-        return tf.nn.experimental.stateless_dropout(
-            inputs, self.rate, seed=key, noise_shape=shape, rng_alg="philox"
+            sizes = tf.stack(
+                [
+                    size if fixed is None else fixed
+                    for fixed, size in zip(
+                        self.noise_shape, tf.unstack(sizes), strict=True
+                    )
+                ]
+            )
+        # Whole numbers, because XLA turns the same bits into other fractions.
+        bits = tf.random.stateless_uniform(
+            sizes, key, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
         )
+        is_kept = bits >= tf.constant(int(self.rate * 2**32), tf.uint32)
+        scale = tf.constant(1 / (1 - self.rate), inputs.dtype)
+        return tf.where(is_kept, inputs * scale, tf.zeros([], inputs.dtype))

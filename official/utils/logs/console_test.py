@@ -78,6 +78,13 @@ def test_results_table_is_aligned():
     assert console.results_table({}, {}) == ""
 
 
+def test_a_scaled_bar_counts_in_millions():
+    screen = Terminal()
+    with console.progress_bar(10_000_000, unit="byte", file=screen, scale=True) as bar:
+        bar.update(2_500_000)
+    assert "2.50M/10.0M" in screen.getvalue() and "byte/s" in screen.getvalue()
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from official.utils.errors import UserError
-from official.utils.flags.core import Settings
+from official.utils.flags.settings import Settings
 from official.utils.logs import curves, run_record
 from official.utils.logs.metric_log import MetricLog
 from official.utils.logs.summaries import Summaries

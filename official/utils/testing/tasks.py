@@ -7,7 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from official.utils.data.streams import ArrayEvaluationStream, ArrayTrainingStream
+from official.utils.data.streams import (
+    ArrayEvaluationStream,
+    ArrayTrainingStream,
+    Share,
+)
 from official.utils.distribution import strategies
 from official.utils.flags import core as flags_core
 from official.utils.training import optimizers
@@ -91,3 +95,19 @@ def make_loop(task: Task, replicas: int = 1, total_steps: int = 100) -> Loop:
         optimizer = optimizers.make_optimizer(task.settings, total_steps)
         optimizer.build(model.trainable_variables)
     return Loop(task, model, optimizer, strategy)
+
+
+def assert_step_compiles(task: Task, steps: int = 2) -> None:
+    """Asserts what a TPU needs: static shapes, and a step that XLA compiles.
+
+    Args:
+        task: with `enable_xla` set and its data loaded.
+        steps: how many are run.
+    """
+    assert task.settings.enable_xla
+    element = task.training_stream().dataset(0, Share(1, 0, 1)).element_spec
+    for name, spec in element.items():
+        assert spec.shape.is_fully_defined(), f"{name} has the shape {spec.shape}"
+    loop = make_loop(task)
+    batches = loop.batches(task.training_stream(), 0)
+    assert np.isfinite(loop.train(batches, 0, steps)["loss"]).all()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from official.utils.flags.core import Settings
+from official.utils.flags.settings import Settings
 from official.utils.logs import console
 
 # Flag: when it has no effect, and why. Looked at where a flag is not at its default.

@@ -60,7 +60,6 @@ def run(
         )
     settings = _resolve(flag_values, recipes)
     effects.warn_of_flags_without_effect(settings)
-    strategies.check_supported(settings)
     strategies.apply_process_settings(settings)
     keras.utils.set_random_seed(settings.seed)
     # Several workers find each other here, before TensorFlow computes anything.
@@ -90,6 +89,12 @@ def run(
             f"({type(error).__name__}); start all of them again: the run goes on from "
             "its last checkpoint"
         ) from None
+    except tf.errors.OpError as error:
+        # Whatever a file holds comes to light only when the stream gets there.
+        reason = task.explain(error)
+        if reason is None:
+            raise
+        raise reason from None
 
 
 def _resolve(flag_values, recipes) -> flags_core.Settings:
@@ -100,9 +105,11 @@ def _resolve(flag_values, recipes) -> flags_core.Settings:
         raise UserError(
             f"--mode={settings.mode} needs --model_dir, the folder of a trained model"
         )
-    # The model is the one that was trained there, whatever the defaults are now.
+    # The model is the one that was trained there, whatever the defaults are now; but
+    # here and now it may have other devices.
     recorded = run_folder.RunFolder(settings.model_dir).read_flags()
-    recorded.pop("mode", None)
+    for name in ("mode", *flags_core.flags_by_set(flag_values)["distribution"]):
+        recorded.pop(name, None)
     return flags_core.resolve(flag_values, recipes, recorded)
 
 

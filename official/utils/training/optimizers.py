@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from official.utils.flags.core import Settings
+from official.utils.flags.settings import Settings
 
 
 @keras.saving.register_keras_serializable(package="official")

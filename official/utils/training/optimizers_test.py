@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from official.utils.flags import core as flags_core
+from official.utils.flags.sets import OPTIMIZERS
 from official.utils.testing.tasks import settings
 from official.utils.training import optimizers
 
@@ -51,7 +51,7 @@ def test_schedules_reload_from_their_config():
     assert float(again(33)) == float(schedule(33))
 
 
-@pytest.mark.parametrize("name", flags_core.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_lowers_a_loss(name):
     optimizer = optimizers.make_optimizer(
         settings(optimizer=name, learning_rate=0.05, clip_norm=1.0), 100

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from official.utils.data.streams import EvaluationStream, TrainingStream
-from official.utils.flags.core import Settings
+from official.utils.errors import UserError
+from official.utils.flags.settings import Settings
 
 
 @dataclasses.dataclass
@@ -98,6 +100,17 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def signatures(self, model: keras.Model) -> Mapping[str, Signature]:
         """Functions of the SavedModel; `serving_default` is among them."""
+
+    def explain(self, error: tf.errors.OpError) -> UserError | None:
+        """What the user can mend behind an error that came up while data was read.
+
+        Args:
+            error: what TensorFlow raised.
+
+        Returns:
+            One line that names file and record; None if the files are not the reason.
+        """
+        return None
 
     def predict(self, model: keras.Model) -> None:
         """Prints predictions for what the main's own flags name."""

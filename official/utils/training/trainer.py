@@ -12,7 +12,9 @@ from official.utils import run_folder
 from official.utils.app import Interrupted
 from official.utils.distribution import strategies
 from official.utils.errors import UserError
+from official.utils.flags.settings import profile_window
 from official.utils.logs import console
+from official.utils.logs.profile import ProfileWindow
 from official.utils.logs.run_log import RunLog
 from official.utils.training import checkpoints, effects, optimizers
 from official.utils.training.checkpoints import Checkpoints
@@ -160,7 +162,9 @@ class Trainer:
         saved_at = time.monotonic()
         received = None
         bar = console.progress_bar(self._total_steps, state.step, self._task.name)
-        with SignalWatch() as signals, bar:
+        window = profile_window(settings) if self._workers.is_chief else None
+        self._profile = ProfileWindow(window, self._folder.file("train"))
+        with SignalWatch() as signals, self._profile, bar:
             while state.step < self._total_steps and not self._is_stopped():
                 is_late = bool(settings.checkpoint_seconds) and (
                     time.monotonic() - saved_at >= settings.checkpoint_seconds
@@ -175,6 +179,7 @@ class Trainer:
                     saved_at = time.monotonic()
                 if received:
                     break
+                self._profile.at(state.step)
                 begun = time.monotonic()
                 history = self.loop.train(batches, state.step, count)
                 self.pace.record(time.monotonic() - begun, count)
@@ -231,6 +236,7 @@ class Trainer:
         step = self.state.step
         intervals = [self._eval_steps, self._settings.checkpoint_steps]
         stops = [step - step % every + every for every in intervals if every]
+        stops += [stop for stop in self._profile.stops if stop > step]
         return min([self._total_steps, *stops])
 
     def _is_due(self, every: int | None) -> bool:

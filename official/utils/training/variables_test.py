@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from official.mnist import model as mnist_model
-from official.utils.flags import core as flags_core
+from official.utils.flags.sets import OPTIMIZERS
 from official.utils.testing import tasks
 from official.utils.training import optimizers
 from official.utils.training.variables import named_layers, named_variables
@@ -185,7 +185,7 @@ SLOTS = {
 
 
 def test_every_optimizer_is_listed():
-    assert set(SLOTS) == set(flags_core.OPTIMIZERS)
+    assert set(SLOTS) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", SLOTS)
