@@ -62,13 +62,13 @@ def _run(flags_obj, folder) -> dict[str, float]:
     import psutil
     import tensorflow as tf
 
-    from official.utils.data import records
+    from official.utils.data import record_files
 
     begun = time.perf_counter()
     _write(folder, flags_obj)
     written = time.perf_counter() - begun
     begun = time.perf_counter()
-    files = records.open_files(f"{folder}/part-*")
+    files = record_files.open_files(f"{folder}/part-*")
     print(
         f"TensorFlow {tf.__version__}, {os.cpu_count()} CPUs, {files.num_records:,} "
         f"records of {files.num_bytes / files.num_records:.0f} bytes in "

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from official.mnist.dataset import IMAGE_SIZE, MNIST_VALIDATION_DIVISOR, NUM_CLASSES
-from official.utils.data import records, tfds
+from official.utils.data import record_files, tfds
 from official.utils.errors import UserError
 
 _FEATURES = {
@@ -34,8 +34,8 @@ class Part:
         keep: which records of the files belong to it; None for all.
     """
 
-    files: records.RecordFiles
-    parse: records.Parse
+    files: record_files.RecordFiles
+    parse: record_files.Parse
     keep: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -91,7 +91,9 @@ def find(data_dir: str | None, seed: int) -> Parts | None:
     patterns = [tf.io.gfile.join(data_dir, f"{part}*.tfrecord*") for part in _PARTS]
     if not any(tf.io.gfile.glob(pattern) for pattern in patterns):
         return None
-    train, test = (Part(records.open_files(pattern), parse) for pattern in patterns)
+    train, test = (
+        Part(record_files.open_files(pattern), parse) for pattern in patterns
+    )
     shards = len(train.files.paths) + len(test.files.paths)
     return _divide(f"{shards} TFRecord files in {data_dir}", train, test, seed)
 
@@ -107,7 +109,7 @@ def _divide(source: str, train: Part, test: Part, seed: int) -> Parts:
             "too few to hold some out for validation; give at least "
             f"{MNIST_VALIDATION_DIVISOR}"
         )
-    kept, held_out = records.split(train.files, num_validation, seed)
+    kept, held_out = record_files.split(train.files, num_validation, seed)
     return Parts(
         source,
         dataclasses.replace(train, keep=kept),
@@ -116,7 +118,7 @@ def _divide(source: str, train: Part, test: Part, seed: int) -> Parts:
     )
 
 
-def _parse_tfds(split: tfds.TfdsSplit) -> records.Parse:
+def _parse_tfds(split: tfds.TfdsSplit) -> record_files.Parse:
     def parse_(serialized):
         example = split.parse(serialized)
         return _checked(example["image"][..., 0], example["label"])

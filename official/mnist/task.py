@@ -19,8 +19,9 @@ from official.utils.data.streams import (
     TrainingStream,
 )
 from official.utils.errors import UserError
+from official.utils.export.saved_model import Signature
 from official.utils.training.losses import classification_loss
-from official.utils.training.task import Loss, Signature, Task
+from official.utils.training.task import Loss, Task
 
 _SPLITS = ("train", "validation", "test")
 

@@ -31,6 +31,15 @@ def results(model_dir):
         return json.load(file)
 
 
+def wait_for_checkpoint(model_dir, processes):
+    first = os.path.join(model_dir, "checkpoints", "ckpt-10.index")
+    begun = time.monotonic()
+    while not os.path.exists(first):
+        assert time.monotonic() - begun < 120
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
     """The folder of a run of two workers that nothing disturbed."""
@@ -75,11 +84,7 @@ def test_a_killed_worker_ends_the_other_and_a_restart_is_exact(
     folder = str(tmp_path / "run")
     flags = [*FLAGS, f"--model_dir={folder}"]
     processes = workers.start_workers(MAIN, flags)
-    first = os.path.join(folder, "checkpoints", "ckpt-10.index")
-    begun = time.monotonic()
-    while not os.path.exists(first):
-        assert time.monotonic() - begun < 120
-        time.sleep(0.01)
+    wait_for_checkpoint(folder, processes)
     processes[victim].kill()
     died = time.monotonic()
     survivor = workers.outcomes(processes, timeout=60)[1 - victim]
@@ -97,16 +102,29 @@ def test_a_killed_worker_ends_the_other_and_a_restart_is_exact(
     assert results(folder)["metrics"] == results(two_workers)["metrics"]
 
 
-def test_a_worker_that_waits_for_the_others_can_be_ended(tmp_path):
+def test_a_worker_that_waits_for_the_others_can_be_interrupted(tmp_path):
     chief, other = workers.start_workers(MAIN, [f"--model_dir={tmp_path}/run"])
     other.kill()
+    other.communicate()
     # It says nothing while it waits; by then it does.
     with pytest.raises(subprocess.TimeoutExpired):
         chief.communicate(timeout=20)
-    chief.terminate()
+    chief.send_signal(signal.SIGINT)
     chief.communicate(timeout=10)
-    assert chief.returncode == -signal.SIGTERM
-    other.communicate()
+    assert chief.returncode == -signal.SIGINT
+
+
+def test_a_signal_to_one_worker_stops_all_after_a_checkpoint(tmp_path):
+    folder = str(tmp_path / "run")
+    flags = ["--train_steps=5000", "--checkpoint_steps=10", f"--model_dir={folder}"]
+    processes = workers.start_workers(MAIN, flags)
+    wait_for_checkpoint(folder, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    for outcome in workers.outcomes(processes, timeout=60):
+        assert outcome.exit_code == 128 + signal.SIGTERM, outcome
+        assert "stopped at step" in outcome.stdout
+    stopped_at = int(outcome.stdout.partition("stopped at step ")[2].partition(";")[0])
+    assert os.path.exists(f"{folder}/checkpoints/ckpt-{stopped_at}.index")
 
 
 def test_only_the_chief_writes(two_workers):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from official.utils.data import records
+from official.utils.data import record_files, records
 from official.utils.data.records import RecordEvaluationStream, RecordTrainingStream
 from official.utils.data.streams import Share
 from official.utils.errors import UserError
@@ -27,7 +27,7 @@ def shards(folder, counts, compression="", size=8):
     for shard, (count, end) in enumerate(zip(counts, ends, strict=True)):
         name = f"a-{shard:05}-of-{len(counts):05}"
         write(folder / name, range(end - count, end), compression, size)
-    return records.open_files(f"{folder}/a-*")
+    return record_files.open_files(f"{folder}/a-*")
 
 
 def parse(serialized):
@@ -61,7 +61,7 @@ def any_files(request, tmp_path_factory):
 
 def part_of(files, which):
     """The mask of a part: None for all, or one of the two of a split."""
-    return None if which is None else records.split(files, 20, seed=1)[which]
+    return None if which is None else record_files.split(files, 20, seed=1)[which]
 
 
 # ---- Training ----
@@ -193,7 +193,7 @@ def test_default_window_is_given_by_memory(tmp_path, monkeypatch):
 @pytest.fixture
 def opened(monkeypatch):
     """What each dataset of records read: [number of records, paths]."""
-    read, log = records._read, []
+    read, log = record_files.read, []
 
     class Counted:
         """A dataset whose records are counted after those that are skipped."""
@@ -213,7 +213,7 @@ def opened(monkeypatch):
                 )
             )
 
-    monkeypatch.setattr(records, "_read", Counted)
+    monkeypatch.setattr(records, "read", Counted)
     return log
 
 
@@ -292,10 +292,10 @@ def test_evaluation_gives_each_record_once(files, replicas, workers, batch_size,
 
 
 def test_parts_share_no_record(files):
-    kept, held_out = records.split(files, 20, seed=5)
+    kept, held_out = record_files.split(files, 20, seed=5)
     assert held_out.sum() == 20 and (kept != held_out).all()
-    np.testing.assert_array_equal(records.split(files, 20, seed=5)[1], held_out)
-    assert (records.split(files, 20, seed=6)[1] != held_out).any()
+    np.testing.assert_array_equal(record_files.split(files, 20, seed=5)[1], held_out)
+    assert (record_files.split(files, 20, seed=6)[1] != held_out).any()
 
 
 # ---- Files ----
@@ -315,66 +315,66 @@ def test_counts(any_files):
 
 def test_counts_of_records_longer_than_a_block(tmp_path, monkeypatch):
     for block in (12, 13, 20, 50, 1 << 20):
-        monkeypatch.setattr(records, "_BLOCK_BYTES", block)
+        monkeypatch.setattr(record_files, "_BLOCK_BYTES", block)
         for compression in ("", "GZIP", "ZLIB"):
             path = write(tmp_path / "long", range(9), compression, size=40)
-            assert records.count_records(path, compression) == (9, 360)
+            assert record_files.count_records(path, compression) == (9, 360)
 
 
 def test_counts_are_kept_beside_the_files(tmp_path, monkeypatch):
     write(tmp_path / "a", range(3))
     write(tmp_path / "b", range(4))
     pattern = f"{tmp_path}/[ab]"
-    assert records.open_files(pattern).counts == (3, 4)
+    assert record_files.open_files(pattern).counts == (3, 4)
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
-    monkeypatch.setattr(records, "CACHE_AFTER_SECONDS", -1)
-    first = records.open_files(pattern)
-    cache = tmp_path / records.COUNTS_FILE
+    monkeypatch.setattr(record_files, "CACHE_AFTER_SECONDS", -1)
+    first = record_files.open_files(pattern)
+    cache = tmp_path / record_files.COUNTS_FILE
     assert sorted(json.loads(cache.read_text())) == ["a", "b"]
     with monkeypatch.context() as patch:
-        patch.setattr(records, "count_records", None)
-        assert records.open_files(pattern) == first
+        patch.setattr(record_files, "count_records", None)
+        assert record_files.open_files(pattern) == first
     # Another file under a known name is counted again.
     write(tmp_path / "b", range(5))
-    assert records.open_files(pattern).counts == (3, 5)
+    assert record_files.open_files(pattern).counts == (3, 5)
     cache.write_text("[no JSON")
-    assert records.open_files(pattern).counts == (3, 5)
+    assert record_files.open_files(pattern).counts == (3, 5)
     # A folder that cannot be written goes without.
-    monkeypatch.setattr(records, "COUNTS_FILE", "no/such/folder/counts.json")
-    assert records.open_files(pattern).counts == (3, 5)
+    monkeypatch.setattr(record_files, "COUNTS_FILE", "no/such/folder/counts.json")
+    assert record_files.open_files(pattern).counts == (3, 5)
 
 
 def test_no_shard(tmp_path):
-    assert "matches no file" in message_of(records.open_files, f"{tmp_path}/x*")
-    assert "x does not exist" in message_of(records.open_files, [f"{tmp_path}/x"])
-    assert "is empty" in message_of(records.open_files, [])
+    assert "matches no file" in message_of(record_files.open_files, f"{tmp_path}/x*")
+    assert "x does not exist" in message_of(record_files.open_files, [f"{tmp_path}/x"])
+    assert "is empty" in message_of(record_files.open_files, [])
 
 
 def test_missing_shard(tmp_path):
     shards(tmp_path, [2, 3, 4])
     os.remove(tmp_path / "a-00001-of-00003")
-    message = message_of(records.open_files, f"{tmp_path}/a-*")
+    message = message_of(record_files.open_files, f"{tmp_path}/a-*")
     assert "lacks 1 of 3 shards, the first of them number 1" in message
     write(tmp_path / "a-00000-of-00001", [1])
-    assert "of several sets" in message_of(records.open_files, f"{tmp_path}/a-*")
+    assert "of several sets" in message_of(record_files.open_files, f"{tmp_path}/a-*")
 
 
 def test_empty_shard(tmp_path):
     path = write(tmp_path / "a", [])
-    assert f"{path} is empty" in message_of(records.open_files, path)
+    assert f"{path} is empty" in message_of(record_files.open_files, path)
     path = write(tmp_path / "b", [], "GZIP")
-    assert f"{path} holds no records" in message_of(records.open_files, path)
+    assert f"{path} holds no records" in message_of(record_files.open_files, path)
 
 
 def test_no_record_file(tmp_path):
     path = tmp_path / "a"
     path.write_text("a letter to somebody")
-    assert "a is no TFRecord file" in message_of(records.open_files, str(path))
+    assert "a is no TFRecord file" in message_of(record_files.open_files, str(path))
 
 
 def test_mixed_compression(tmp_path):
     paths = [write(tmp_path / "a", [1]), write(tmp_path / "b", [1], "ZLIB")]
-    message = message_of(records.open_files, paths)
+    message = message_of(record_files.open_files, paths)
     assert "a is not compressed but" in message and "b is compressed (ZLIB)" in message
 
 
@@ -383,7 +383,7 @@ def test_mixed_compression(tmp_path):
 def test_truncated_shard(tmp_path, compression, lost):
     path = write(tmp_path / "a", np.arange(50) ** 5, compression, size=48)
     os.truncate(path, os.path.getsize(path) - lost)
-    message = message_of(records.open_files, path)
+    message = message_of(record_files.open_files, path)
     assert f"{path} is " in message and "record " in message
     if not compression:
         # A record takes 64 bytes.
@@ -403,7 +403,7 @@ def flip(path, position):
 def test_damaged_header(tmp_path, position):
     path = write(tmp_path / "a", range(10))
     flip(path, 24 * 3 + position)
-    assert f"{path}: record 3 is damaged" in message_of(records.open_files, path)
+    assert f"{path}: record 3 is damaged" in message_of(record_files.open_files, path)
 
 
 def drain(stream):
@@ -422,7 +422,7 @@ def test_damaged_bytes_are_found_and_named(tmp_path):
     files = shards(tmp_path, [10, 10])
     flip(files.paths[1], 24 * 4 + 12)
     # The headers are whole.
-    assert records.open_files(files.paths) == files
+    assert record_files.open_files(files.paths) == files
     for stream in (training(files, 5), RecordEvaluationStream(files, 5, parse)):
         found = files.explain(drain(stream), parse)
         assert f"{files.paths[1]}: record 4 is damaged" in str(found)

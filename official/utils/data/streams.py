@@ -143,7 +143,7 @@ class ArrayTrainingStream:
         dataset = dataset.map(
             batch, num_parallel_calls=self.parallel_calls, deterministic=True
         )
-        return _quick(dataset.prefetch(4 * share.local))
+        return keep_order(dataset.prefetch(4 * share.local))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,10 +194,10 @@ class ArrayEvaluationStream:
         dataset = tf.data.Dataset.range(elements).map(
             batch, num_parallel_calls=self.parallel_calls, deterministic=True
         )
-        return _quick(dataset.prefetch(2 * share.local))
+        return keep_order(dataset.prefetch(2 * share.local))
 
 
-def _quick(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def keep_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Keeps the order, and leaves out tf.data's tuning, which these never need."""
     options = tf.data.Options()
     options.deterministic = True

@@ -66,7 +66,7 @@ class TfdsSplit:
 
     Attributes:
         name: name and version of the set, `mnist 3.0.1`.
-        files: its shards, a `records.RecordFiles`, with the counts of the metadata.
+        files: its shards, `RecordFiles` with the counts of the metadata.
         features: TFDS's description of an example, which decodes it.
     """
 
@@ -108,7 +108,7 @@ def open_split(folder: str, split: str) -> TfdsSplit:
     """
     import tensorflow as tf
 
-    from official.utils.data import records
+    from official.utils.data import record_files
 
     tfds = _import()
     with _one_line(f"{folder} is no folder of a prepared set"):
@@ -142,13 +142,13 @@ def open_split(folder: str, split: str) -> TfdsSplit:
     size = sum(tf.io.gfile.stat(path).length for path, _ in shards)
     if size != num_bytes + 16 * sum(counts):
         for path, count in shards:
-            found, _ = records.count_records(path, "")
+            found, _ = record_files.count_records(path, "")
             if found != count:
                 raise UserError(
                     f"{path} has {found} records where {METADATA} beside it says "
                     f"{count}; prepare the set again"
                 )
-    files = records.RecordFiles(
+    files = record_files.RecordFiles(
         tuple(path for path, _ in shards),
         tuple(count for _, count in shards),
         num_bytes,

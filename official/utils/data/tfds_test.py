@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from official.utils.data import records, tfds
+from official.utils.data import record_files, records, tfds
 from official.utils.data.streams import Share
 from official.utils.errors import UserError
 from official.utils.testing import mains
@@ -49,7 +49,7 @@ def test_split_is_what_tfds_reads(prepared):
     split = tfds.open_split(tfds.find(prepared, "mnist"), "test")
     assert split.name == "mnist 3.0.1"
     assert split.files.counts == (10_000,)
-    assert records.count_records(split.files.paths[0], "") == (
+    assert record_files.count_records(split.files.paths[0], "") == (
         10_000,
         split.files.num_bytes,
     )

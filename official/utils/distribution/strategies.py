@@ -185,7 +185,7 @@ def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
     )
     resolver = _cluster_resolver(settings)
     try:
-        with _default_signal_handlers():
+        with _interruptible():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     except tf.errors.OpError as error:
         raise UserError(
@@ -200,23 +200,20 @@ def _multi_worker_mirrored(settings: Settings) -> tf.distribute.Strategy:
 
 
 @contextlib.contextmanager
-def _default_signal_handlers() -> Iterator[None]:
-    """Lets SIGTERM and SIGINT end the process at once.
+def _interruptible() -> Iterator[None]:
+    """Lets SIGINT end the process at once.
 
-    While TensorFlow waits for the other workers, Python's own handlers would not run.
+    While TensorFlow waits for the other workers, Python's own handler would not run.
+    TensorFlow takes SIGTERM for itself meanwhile.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        number: signal.signal(number, signal.SIG_DFL)
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def _cluster_resolver(settings) -> tf.distribute.cluster_resolver.ClusterResolver:

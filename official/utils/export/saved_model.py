@@ -1,14 +1,29 @@
 """SavedModels that load with TensorFlow alone."""
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from official.utils.errors import UserError, writing
-from official.utils.training.task import Signature
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One function of a SavedModel.
+
+    Attributes:
+        function: takes tensors by name and returns a dict of tensors.
+        inputs: a `tf.TensorSpec` for each argument, the batch dimension None.
+    """
+
+    function: Callable[..., Mapping[str, Any]]
+    inputs: Sequence[Any]
+
 
 # Names the run that wrote a SavedModel, so that it alone replaces it.
 _OWNER = "assets.extra/official_run"

@@ -13,11 +13,12 @@ from official.utils.data.streams import (
     Share,
 )
 from official.utils.distribution import strategies
+from official.utils.export.saved_model import Signature
 from official.utils.flags import core as flags_core
 from official.utils.training import optimizers
 from official.utils.training.loop import Loop
 from official.utils.training.losses import classification_loss
-from official.utils.training.task import Loss, Signature, Task
+from official.utils.training.task import Loss, Task
 
 
 def settings(**values: Any) -> flags_core.Settings:

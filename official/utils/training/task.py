@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from official.utils.data.streams import EvaluationStream, TrainingStream
 from official.utils.errors import UserError
+from official.utils.export.saved_model import Signature
 from official.utils.flags.settings import Settings
 
 
@@ -28,19 +29,6 @@ class Loss:
     total: Any
     weight: Any
     metrics: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """One function of a SavedModel.
-
-    Attributes:
-        function: takes tensors by name and returns a dict of tensors.
-        inputs: a `keras.InputSpec` for each argument, the batch dimension None.
-    """
-
-    function: Callable[..., Mapping[str, Any]]
-    inputs: Sequence[Any]
 
 
 class Task(abc.ABC):
