@@ -1,10 +1,29 @@
 """What the MNIST model should reach, by which command, at what cost."""
 
-from official.utils.recipes import Recipe
+from official.utils.recipes import Cost, Recipe
 
 _MODULE = "official.mnist.mnist"
+_MACHINE = "2 cores of an AMD EPYC with AVX-512, fp32"
 
 RECIPES = (
+    Recipe(
+        name="instant",
+        module=_MODULE,
+        size="instant",
+        flags=dict(
+            dataset="digits",
+            train_steps=120,
+            steps_between_evals=60,
+            batch_size=32,
+            optimizer="adam",
+            learning_rate=1e-3,
+            schedule="cosine",
+        ),
+        bands={"accuracy": (0.94, 1.0)},
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=10, memory_gib=0.8, machine=_MACHINE),
+        source="measured 42d2284",
+    ),
     Recipe(
         name="digits",
         module=_MODULE,
@@ -18,10 +37,11 @@ RECIPES = (
             learning_rate=1e-3,
             schedule="cosine",
         ),
-        bands={"accuracy": (0.97, 1.0)},
+        # .9861 to .9944; one image of 359 is .0028.
+        bands={"accuracy": (0.975, 1.0)},
         seeds=(0, 1, 2),
-        cost=None,
-        source="",
+        cost=Cost(seconds=36, memory_gib=0.84, machine=_MACHINE),
+        source="measured 1490539",
         is_default=True,
     ),
     Recipe(
@@ -37,10 +57,10 @@ RECIPES = (
             schedule="cosine",
             eval_batch_size=500,
         ),
-        bands={"accuracy": (0.991, 1.0)},
+        bands={"accuracy": (0.991, 0.996)},
         seeds=(0, 1, 2),
-        cost=None,
-        source="",
+        cost=Cost(seconds=90, memory_gib=1.1, machine=_MACHINE),
+        source="measured 1490539",
         is_default=True,
     ),
 )
