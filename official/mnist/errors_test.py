@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from official.mnist import mnist, recipes
+from official.utils.run_folder import RunFolder
 from official.utils.testing import mains
 from official.utils.testing.mains import assert_one_line_error
 from official.utils.training import checkpoints
@@ -358,6 +359,15 @@ def test_clean_deletes_nothing_when_the_run_cannot_begin(trained, mistake):
     outcome = run(*BRIEF, "--clean", f"--model_dir={trained}", mistake)
     assert_one_line_error(outcome)
     assert contents(trained) == before
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(trained):
+    before = contents(trained)
+    with RunFolder(str(trained)).lock():
+        outcome = run("--train_steps=4", f"--model_dir={trained}")
+    assert_one_line_error(outcome, f"--model_dir={trained}", "another process")
+    assert contents(trained) == before
+    assert run("--train_steps=4", f"--model_dir={trained}").exit_code == 0
 
 
 def test_clean_again_after_an_interrupted_clean(trained):

@@ -1,5 +1,6 @@
 """The folder in which a run leaves its files."""
 
+import contextlib
 import os
 import re
 import time
@@ -14,6 +15,11 @@ from official.utils.flags.settings import (
     read_flags_file,
 )
 from official.utils.logs import files
+
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
 
 _PROBE = ".write_probe"
 _FILES = (
@@ -72,6 +78,34 @@ class RunFolder:
                 f"--model_dir={self.path} cannot be written to ({one_line(error)}); "
                 "name another folder"
             ) from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder.
+
+        The lock is the operating system's and goes with the process, however it ends.
+        Folders that are not local, and systems without such locks, have none.
+
+        Raises:
+            UserError: another process trains there.
+        """
+        if fcntl is None or "://" in self.path:
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"--model_dir={self.path}: another process trains there; wait for "
+                    "it, or name another folder"
+                ) from None
+            except OSError:
+                pass  # A file system without locks.
+            yield
+        finally:
+            os.close(descriptor)
 
     def check_clean(self, extra_files: Sequence[str] = ()) -> None:
         """Checks that everything in the folder was written by a run.

@@ -77,8 +77,10 @@ def run(
         verb = "evaluating on" if settings.mode == "eval" else "training on"
         print(f"{task.name}: {verb} {task.load()}", flush=True)
         print(f"model_dir: {folder.path}", flush=True)
+    writes = settings.mode.startswith("train") and workers.is_chief
+    lock = folder.lock() if writes else contextlib.nullcontext()
     try:
-        with precision.policy(precision.resolve_dtype(settings.dtype)):
+        with lock, precision.policy(precision.resolve_dtype(settings.dtype)):
             experiment = _Experiment(task, strategy, folder, started)
             return getattr(experiment, settings.mode)()
     except _LOST_WORKER as error:
