@@ -26,8 +26,8 @@ _NO_EFFECT = {
         "there is one replica",
     ),
     "num_packs": (
-        lambda s: s.all_reduce_alg is None,
-        "it goes with --all_reduce_alg",
+        lambda s: s.all_reduce_alg is None or s.distribution_strategy != "mirrored",
+        "it goes with --all_reduce_alg of mirrored",
     ),
     "num_virtual_cpus": (
         lambda s: s.distribution_strategy != "mirrored",
