@@ -4,14 +4,14 @@
 """
 
 import argparse
-import importlib
-import pkgutil
 import sys
 from collections.abc import Sequence
 
 import official
+from official.benchmark import suites
 from official.utils import package
 from official.utils.errors import UserError
+from official.utils.logs import console
 from official.utils.recipes import Recipe
 
 _COLUMNS = ("recipe", "size", "data set", "bands", "cost")
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     commands.add_parser("list", help="list the models, their mains and recipes")
     parser.parse_args(arguments)
-    print(listing(find_recipes()))
+    print(listing(suites.find_recipes()))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,26 +41,11 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(1)
 
 
-def find_recipes() -> dict[str, list[Recipe]]:
-    """The recipes of every model, by the model's folder below `official`.
-
-    A model is a package with a module `recipes` that has `RECIPES`. Nothing else of it
-    is imported, so TensorFlow is not.
-    """
-    found = {}
-    for module in pkgutil.walk_packages(official.__path__, "official."):
-        folder, _, name = module.name.rpartition(".")
-        if name == "recipes" and not folder.startswith("official.utils"):
-            recipes = importlib.import_module(module.name).RECIPES
-            found["/".join(folder.split(".")[1:])] = list(recipes)
-    return found
-
-
 def listing(models: dict[str, list[Recipe]]) -> str:
     """The text of `official list`.
 
     Args:
-        models: as `find_recipes` gives them.
+        models: as `suites.find_recipes` gives them.
 
     Returns:
         Model by model its mains, each with a table of its recipes.
@@ -71,7 +56,7 @@ def listing(models: dict[str, list[Recipe]]) -> str:
         for main_module in dict.fromkeys(recipe.module for recipe in recipes):
             rows = [_row(recipe) for recipe in recipes if recipe.module == main_module]
             lines.append(f"  python -m {main_module}")
-            lines += [f"    {line}" for line in _table([_COLUMNS, *rows])]
+            lines += [f"    {line}" for line in console.table([_COLUMNS, *rows])]
     return "\n".join(lines)
 
 
@@ -89,16 +74,6 @@ def _row(recipe: Recipe) -> tuple[str, ...]:
         if cost
         else "not measured",
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
 
 
 if __name__ == "__main__":

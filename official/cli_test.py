@@ -6,6 +6,7 @@ import pytest
 
 import official
 from official import cli
+from official.benchmark import suites
 from official.utils.recipes import Cost, Recipe
 from official.utils.testing.data import PROJECT_ROOT
 
@@ -13,6 +14,7 @@ from official.utils.testing.data import PROJECT_ROOT
 def _recipe(name, module, cost=None):
     return Recipe(
         name=name,
+        model="toy",
         module=module,
         size="quick",
         flags={"dataset": "toy"},
@@ -28,7 +30,7 @@ def test_every_model_with_recipes_is_found():
         path.parent.relative_to(PROJECT_ROOT / "official").as_posix()
         for path in (PROJECT_ROOT / "official").rglob("recipes.py")
     }
-    models = cli.find_recipes()
+    models = suites.find_recipes()
     assert set(models) == folders - {"utils"}
     assert "mnist" in models
     for recipes in models.values():
@@ -61,7 +63,7 @@ def test_listing_groups_recipes_by_main():
 def test_list_prints_the_listing(capsys):
     cli.main(["list"])
     captured = capsys.readouterr()
-    assert captured.out == cli.listing(cli.find_recipes()) + "\n"
+    assert captured.out == cli.listing(suites.find_recipes()) + "\n"
     assert captured.err == ""
 
 

@@ -31,6 +31,16 @@ def define_flags() -> flags.FlagValues:
     return flag_values
 
 
+def task_class() -> type:
+    """The model's part of a run, a `Task`.
+
+    It is imported here, so that --help and a wrong flag need not wait for TensorFlow.
+    """
+    from official.mnist.task import MnistTask
+
+    return MnistTask
+
+
 def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     """Does what `--mode` says; see `experiment.run`.
 
@@ -41,11 +51,9 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     Returns:
         The final metrics, `accuracy` and `loss` among them.
     """
-    # TensorFlow loads here, so that --help and a wrong flag answer at once.
-    from official.mnist.task import MnistTask
     from official.utils.training import experiment
 
-    return experiment.run(MnistTask, flags_obj, recipes.RECIPES)
+    return experiment.run(task_class(), flags_obj, recipes.RECIPES)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ _MACHINE = "2 cores of an AMD EPYC with AVX-512, fp32"
 RECIPES = (
     Recipe(
         name="instant",
+        model="mnist",
         module=_MODULE,
         size="instant",
         flags=dict(
@@ -26,6 +27,7 @@ RECIPES = (
     ),
     Recipe(
         name="digits",
+        model="mnist",
         module=_MODULE,
         size="quick",
         flags=dict(
@@ -46,6 +48,7 @@ RECIPES = (
     ),
     Recipe(
         name="mnist",
+        model="mnist",
         module=_MODULE,
         size="full",
         flags=dict(

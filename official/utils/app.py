@@ -27,17 +27,19 @@ def main(
     run: Callable[[flags.FlagValues], dict[str, float]],
     recipes: Sequence[Recipe],
     summary: str,
+    user_error_code: int = 1,
 ) -> None:
     """Runs a main from the command line and exits the process.
 
     Exit codes: 0 done; 1 something the user can mend, said in one line on stderr; 130
-    and 143 ended by SIGINT and SIGTERM.
+    and 143 ended by SIGINT and SIGTERM; others as `run` raises SystemExit.
 
     Args:
         define_flags: makes the flags of the main.
         run: trains, evaluates, predicts or exports; returns the final metrics.
         recipes: what `--recipe` may name.
         summary: what the main does, the first line of its help.
+        user_error_code: the exit code of what the user can mend.
     """
     # Before the first import of TensorFlow, which reads it then.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -61,11 +63,11 @@ def main(
         run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(user_error_code)
     except OSError as error:
         # A disk or a folder that fails: nothing in the code can mend it.
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(user_error_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     sys.exit(0)

@@ -30,7 +30,9 @@ class Recipe:
     """A command with the band that its metrics should fall in.
 
     Attributes:
-        name: what `--recipe` takes; unique within a main.
+        name: what `--recipe` takes; unique within a model.
+        model: the model's name in tables: `<model>/<name>` names the recipe in the
+            nightly suite. Several mains may share it.
         module: the main, as `python -m` takes it.
         size: `instant` (seconds), `quick` (minutes, embedded data), `full` (real data)
             or `paper` (the published recipe, for accelerators).
@@ -39,11 +41,14 @@ class Recipe:
         seeds: the seeds of the runs that the bands were set from.
         cost: what a run takes; None where no run was made here.
         source: `measured <commit>` or `quoted <source>`.
+        has_steps: whether the model trains by gradient steps on the shared loop, so
+            that one step can be measured alone.
         is_default: whether unset hyperparameters of a run on the same data set take
             their values from this recipe.
     """
 
     name: str
+    model: str
     module: str
     size: str
     flags: Mapping[str, str | int | float | bool]
@@ -51,6 +56,7 @@ class Recipe:
     seeds: Sequence[int]
     cost: Cost | None
     source: str
+    has_steps: bool = True
     is_default: bool = False
 
     def __post_init__(self):

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 _seen_warnings: set[str] = set()
@@ -17,6 +17,13 @@ class SilentBar:
 
     def set_postfix(self, **numbers: float) -> None:
         """Does nothing."""
+
+    def set_description(self, text: str) -> None:
+        """Does nothing."""
+
+    def write(self, line: str) -> None:
+        """Prints the line, as there is no bar that it could cut."""
+        print(line, flush=True)
 
     def close(self) -> None:
         """Does nothing."""
@@ -49,7 +56,8 @@ def progress_bar(
 
     Returns:
         A context manager with `update(n)`, `set_postfix(**numbers)` (shown with three
-        significant digits) and `close()`.
+        significant digits), `set_description(text)`, `write(line)` (above the bar) and
+        `close()`.
     """
     file = sys.stdout if file is None else file
     if not file.isatty():
@@ -86,6 +94,17 @@ def results_table(metrics: Mapping[str, float], facts: Mapping[str, str]) -> str
     rows += [(name, str(value)) for name, value in facts.items()]
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns rows of cells as lines, every column aligned on its left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def warn(message: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from official.utils.errors import UserError
 from official.utils.logs import files
 
+_REMEDY = "finish the run: the same command with the same --model_dir"
+
 # The contract with those who read the file: tables, tests, the nightly suite.
 REQUIRED_KEYS = (
     "model",
@@ -56,9 +58,21 @@ def read_results(path: str) -> dict:
     Raises:
         UserError: there is no such file, or it holds no complete results.
     """
-    remedy = "finish the run: the same command with the same --model_dir"
-    content = files.read_whole(path, "results", remedy)
-    remedy = f"remove the file and {remedy}"
+    content = files.read_whole(path, "results", _REMEDY)
+    return parse_results(content, path)
+
+
+def parse_results(content: bytes, path: str) -> dict:
+    """Returns the results that stand in the bytes of a `results.json`.
+
+    Args:
+        content: the whole file.
+        path: its path, for the message.
+
+    Raises:
+        UserError: these are no complete results.
+    """
+    remedy = f"remove the file and {_REMEDY}"
     try:
         results = json.loads(content)
     except ValueError as error:

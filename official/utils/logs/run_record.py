@@ -92,20 +92,20 @@ def machine_config() -> dict:
 
     memory = psutil.virtual_memory()
     return {
-        "cpu_info": _cpu_info(),
+        "cpu_info": cpu_info(),
         "gpu_info": _gpu_info(),
         "memory_total": memory.total,
         "memory_available": memory.available,
     }
 
 
-def _cpu_info() -> dict:
-    """Returns the number of logical cores, the brand and the advertised MHz."""
+def cpu_info() -> dict:
+    """Returns `num_cores` (logical), `cpu_info` (the brand) and `mhz_per_cpu`."""
     info = {}
     cores = os.cpu_count()
     if cores:
         info["num_cores"] = cores
-    found = _probe_cpu()
+    found = cpu_details()
     if found.get("brand_raw"):
         info["cpu_info"] = found["brand_raw"]
     if found.get("hz_advertised"):
@@ -114,7 +114,7 @@ def _cpu_info() -> dict:
     return info
 
 
-def _probe_cpu() -> Mapping[str, object]:
+def cpu_details() -> Mapping[str, object]:
     """Returns what py-cpuinfo knows of the processor.
 
     py-cpuinfo's public call starts a second Python, which asks every source it knows

@@ -94,7 +94,7 @@ def test_machine_config_states_this_machine_once(monkeypatch):
     gpus = tf.config.list_physical_devices("GPU")
     assert machine["gpu_info"]["count"] == len(gpus)
 
-    monkeypatch.setattr(run_record, "_probe_cpu", lambda: pytest.fail("probed again"))
+    monkeypatch.setattr(run_record, "cpu_details", lambda: pytest.fail("probed again"))
     record = run_record.run_record("m", "d", {})
     assert record["machine_config"] == machine
     record["machine_config"]["cpu_info"]["num_cores"] = -1
@@ -107,7 +107,7 @@ def test_py_cpuinfo_is_asked_the_fast_way_first(monkeypatch):
     found = {"brand_raw": "Fast", "hz_advertised": (2_500_000_000, 0)}
     monkeypatch.setattr(cpuinfo, "_get_cpu_info_from_proc_cpuinfo", lambda: found)
     monkeypatch.setattr(cpuinfo, "get_cpu_info", lambda: pytest.fail("slow way"))
-    info = run_record._cpu_info()
+    info = run_record.cpu_info()
     assert info == {
         "num_cores": os.cpu_count(),
         "cpu_info": "Fast",
@@ -121,9 +121,9 @@ def test_the_public_call_answers_where_the_fast_way_does_not(monkeypatch, fast):
 
     monkeypatch.setattr(cpuinfo, "_get_cpu_info_from_proc_cpuinfo", lambda: fast)
     monkeypatch.setattr(cpuinfo, "get_cpu_info", lambda: {"brand_raw": "Slow"})
-    assert run_record._probe_cpu() == {"brand_raw": "Slow"}
+    assert run_record.cpu_details() == {"brand_raw": "Slow"}
     monkeypatch.delattr(cpuinfo, "_get_cpu_info_from_proc_cpuinfo")
-    assert run_record._probe_cpu() == {"brand_raw": "Slow"}
+    assert run_record.cpu_details() == {"brand_raw": "Slow"}
 
 
 def test_a_failing_probe_leaves_the_facts_out(monkeypatch):
@@ -133,7 +133,7 @@ def test_a_failing_probe_leaves_the_facts_out(monkeypatch):
         raise OSError("no such processor")
 
     monkeypatch.setattr(cpuinfo, "_get_cpu_info_from_proc_cpuinfo", fail)
-    assert run_record._cpu_info() == {"num_cores": os.cpu_count()}
+    assert run_record.cpu_info() == {"num_cores": os.cpu_count()}
 
 
 def test_gpus_are_counted_and_the_first_one_named(monkeypatch):

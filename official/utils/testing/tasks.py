@@ -15,8 +15,7 @@ from official.utils.data.streams import (
 from official.utils.distribution import strategies
 from official.utils.export.saved_model import Signature
 from official.utils.flags import core as flags_core
-from official.utils.training import optimizers
-from official.utils.training.loop import Loop
+from official.utils.training.loop import Loop, build_loop
 from official.utils.training.losses import classification_loss
 from official.utils.training.task import Loss, Task
 
@@ -91,11 +90,7 @@ def make_loop(task: Task, replicas: int = 1, total_steps: int = 100) -> Loop:
         settings(distribution_strategy=kind, num_virtual_cpus=replicas)
     )
     keras.utils.set_random_seed(task.settings.seed)
-    with strategy.scope():
-        model = task.build_model()
-        optimizer = optimizers.make_optimizer(task.settings, total_steps)
-        optimizer.build(model.trainable_variables)
-    return Loop(task, model, optimizer, strategy)
+    return build_loop(task, strategy, total_steps)
 
 
 def assert_step_compiles(task: Task, steps: int = 2) -> None:

@@ -17,8 +17,26 @@ from official.utils.data.streams import EvaluationStream, Share, TrainingStream
 from official.utils.distribution import strategies
 from official.utils.layers import randomness
 from official.utils.layers.dropout import Dropout
+from official.utils.training import optimizers
 from official.utils.training.task import Task
 from official.utils.training.variables import named_layers
+
+
+def build_loop(
+    task: Task, strategy: tf.distribute.Strategy, total_steps: int
+) -> "Loop":
+    """A loop with a new network and optimizer.
+
+    Args:
+        task: whose network is built; `task.settings` says which optimizer.
+        strategy: in whose scope both are made.
+        total_steps: the length of the learning rate's schedule.
+    """
+    with strategy.scope():
+        model = task.build_model()
+        optimizer = optimizers.make_optimizer(task.settings, total_steps)
+        optimizer.build(model.trainable_variables)
+    return Loop(task, model, optimizer, strategy)
 
 
 class Loop:

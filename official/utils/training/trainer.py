@@ -16,9 +16,9 @@ from official.utils.flags.settings import profile_window
 from official.utils.logs import console
 from official.utils.logs.profile import ProfileWindow
 from official.utils.logs.run_log import RunLog
-from official.utils.training import checkpoints, effects, optimizers
+from official.utils.training import checkpoints, effects
 from official.utils.training.checkpoints import Checkpoints
-from official.utils.training.loop import Loop
+from official.utils.training.loop import build_loop
 from official.utils.training.pacing import Pace
 from official.utils.training.signals import SignalWatch
 from official.utils.training.task import Task
@@ -107,12 +107,8 @@ class Trainer:
         self._take(*found)
 
     def _build(self, total_steps: int) -> None:
-        with self._strategy.scope():
-            model = self._task.build_model()
-            optimizer = optimizers.make_optimizer(self._settings, total_steps)
-            optimizer.build(model.trainable_variables)
-        self.loop = Loop(self._task, model, optimizer, self._strategy)
-        self._variables = named_variables(model, optimizer)
+        self.loop = build_loop(self._task, self._strategy, total_steps)
+        self._variables = named_variables(self.loop.model, self.loop.optimizer)
 
     def _take(self, values, state) -> str:
         source = self._checkpoints.prefix(state["step"])

@@ -1,0 +1,360 @@
+"""The history of all runs: one SQLite file, which several processes may append to.
+
+    python -m official.benchmark.history --history=FILE
+    python -m official.benchmark.history --history=FILE --export=runs.jsonl
+    python -m official.benchmark.history --history=FILE --import=runs.jsonl
+    python -m official.benchmark.history --history=FILE --recover=NEW_FILE
+    python -m official.benchmark.history --history=FILE --accept=RECIPE --reason=WHY
+
+A record is one JSON object with `kind` (`night`, `run`, `comparison`, `acceptance`), a
+unique `id` and `time` (UTC). docs/nightly.md lists the fields.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from absl import flags
+
+from official.utils import app
+from official.utils.errors import UserError
+from official.utils.logs.files import plain
+from official.utils.logs.metric_log import utc_timestamp
+
+DEFAULT_PATH = "benchmarks/history.sqlite"
+KINDS = ("night", "run", "comparison", "acceptance")
+Record = dict[str, Any]
+
+# "OMgh", so that another program's database is not taken for a history.
+_APPLICATION_ID = 0x4F4D6768
+_SCHEMA_VERSION = 1
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    time TEXT NOT NULL,
+    night TEXT,
+    content TEXT NOT NULL
+);
+CREATE INDEX records_by_night ON records (night);
+CREATE INDEX records_by_kind ON records (kind, time);
+"""
+# A process that writes holds the file for milliseconds.
+_BUSY_SECONDS = 60.0
+_PAGE_HEADER = slice(16, 18)
+
+
+def new_record(kind: str, **fields: Any) -> Record:
+    """A record with a fresh id and the time now."""
+    assert kind in KINDS, kind
+    return {"kind": kind, "id": uuid.uuid4().hex, "time": utc_timestamp(), **fields}
+
+
+class History:
+    """A history file; made when it does not exist.
+
+    Every call opens the file anew, so that a process holds no lock between two runs
+    that take hours.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: str, create: bool = True):
+        """Opens the file once to see that it is whole.
+
+        Args:
+            path: the file.
+            create: whether to make it where there is none.
+
+        Raises:
+            UserError: there is no file, or it is none of ours or damaged.
+        """
+        self.path = os.path.abspath(os.path.expanduser(path))
+        if not os.path.exists(self.path):
+            if not create:
+                raise UserError(
+                    f"--history={path}: there is no such file; "
+                    "`python -m official.benchmark.run` makes one"
+                )
+            self._make()
+        elif not os.path.getsize(self.path):
+            raise UserError(
+                f"--history={path} is an empty file: its content is lost; remove it to "
+                "begin a new history, or bring back a copy"
+            )
+        with self._open() as connection:
+            self._check(connection)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with contextlib.closing(
+                sqlite3.connect(self.path, _BUSY_SECONDS, isolation_level=None)
+            ) as connection:
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"--history={self.path} cannot be used ({error}); check the folder, or "
+                "wait for the process that holds the file"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, reason: str) -> UserError:
+        return UserError(
+            f"--history={self.path} is damaged or no history ({reason}); bring back a "
+            "copy, or save what can be read: python -m official.benchmark.history "
+            f"--history={self.path} --recover=NEW_FILE"
+        )
+
+    def _make(self) -> None:
+        """Makes the file in one step: another process sees it whole or not at all."""
+        temporary = f"{self.path}.{uuid.uuid4().hex}.tmp"
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            with contextlib.closing(sqlite3.connect(temporary)) as connection:
+                connection.executescript(_SCHEMA)
+            with contextlib.suppress(FileExistsError):  # Somebody else was faster.
+                os.link(temporary, self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"--history={self.path} cannot be made ({error})") from None
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID:
+            raise UserError(f"--history={self.path} is another program's database")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            raise UserError(
+                f"--history={self.path} has the form {version}, this project reads "
+                f"{_SCHEMA_VERSION}; take the project's version that wrote it"
+            )
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise self._damaged(" ".join(found.split()))
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Appends a record; it is on the disk when this returns.
+
+        Raises:
+            UserError: the file cannot be written, or has a record of that id.
+        """
+        self._write([record], "INSERT")
+
+    def replace(self, record: Mapping[str, Any]) -> None:
+        """Writes a record in the place of the one with its id."""
+        self._write([record], "INSERT OR REPLACE")
+
+    def import_records(self, records: Iterable[Mapping[str, Any]]) -> int:
+        """Adds those records whose id is new, all or none; returns how many."""
+        return self._write(records, "INSERT OR IGNORE")
+
+    def _write(self, records, verb: str) -> int:
+        rows = [
+            (
+                record["id"],
+                record["kind"],
+                record["time"],
+                record.get("night"),
+                json.dumps(plain(record), allow_nan=False),
+            )
+            for record in records
+        ]
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            before = connection.total_changes
+            connection.executemany(
+                f"{verb} INTO records (id, kind, time, night, content) "
+                "VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+            connection.execute("COMMIT")
+            return connection.total_changes - before
+
+    def records(
+        self, kind: str | None = None, night: str | None = None
+    ) -> list[Record]:
+        """Records in the order of their time.
+
+        Args:
+            kind: only these.
+            night: only those of one night or comparison.
+        """
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT content FROM records WHERE kind = COALESCE(?, kind) AND "
+                "(? IS NULL OR night = ?) ORDER BY time, number",
+                (kind, night, night),
+            ).fetchall()
+        return [json.loads(content) for (content,) in rows]
+
+
+def recover(path: str) -> tuple[list[Record], int]:
+    """Reads what a damaged history still holds.
+
+    Args:
+        path: the damaged file.
+
+    Returns:
+        The records, and how many could not be read as far as the file tells.
+
+    Raises:
+        UserError: nothing can be read.
+    """
+    found: dict[str, Record] = {}
+    lost = 0
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+        page_size = int.from_bytes(header[_PAGE_HEADER], "big")
+        pages = int.from_bytes(header[28:32], "big")
+        with contextlib.closing(
+            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        ) as connection:
+            # A record is never smaller than 64 bytes, so no number is larger.
+            for number in range(1, pages * max(page_size, 512) // 64 + 1):
+                try:
+                    row = connection.execute(
+                        "SELECT content FROM records WHERE number = ?", (number,)
+                    ).fetchone()
+                    if row is not None:
+                        record = json.loads(row[0])
+                        found[record["id"]] = record
+                except (sqlite3.DatabaseError, ValueError, KeyError):
+                    lost += 1
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise UserError(f"--history={path} cannot be read ({error})") from None
+    if not found:
+        raise UserError(f"--history={path} holds no record that can be read")
+    # Every number beyond the last record that can be read may be none at all.
+    return list(found.values()), lost
+
+
+def read_lines(path: str) -> list[Record]:
+    """Records from a file of JSON lines.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no record.
+    """
+    records = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    record = json.loads(line)
+                    if record["kind"] not in KINDS or not record["id"]:
+                        raise ValueError
+                    record["time"]
+                except (ValueError, KeyError, TypeError):
+                    raise UserError(
+                        f"{path}, line {number}, is no record of a history; remove or "
+                        "mend that line"
+                    ) from None
+                records.append(record)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text; name a file of JSON lines") from None
+    return records
+
+
+def write_lines(path: str, records: Iterable[Mapping[str, Any]]) -> int:
+    """Writes records as JSON lines, complete or not at all; returns how many.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    lines = [json.dumps(plain(record), sort_keys=True) + "\n" for record in records]
+    try:
+        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+            file.writelines(lines)
+        os.replace(f"{path}.tmp", path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    return len(lines)
+
+
+def define_flags() -> flags.FlagValues:
+    """Flags of the command."""
+    flag_values = flags.FlagValues()
+    own = dict(flag_values=flag_values, module_name="history")
+    flags.DEFINE_string("history", DEFAULT_PATH, "The history file.", **own)
+    flags.DEFINE_string("export", None, "Writes JSON lines to this file.", **own)
+    flags.DEFINE_string("import", None, "Adds the records of this file.", **own)
+    flags.DEFINE_string(
+        "recover", None, "Writes what a damaged history holds to a new one.", **own
+    )
+    flags.DEFINE_string(
+        "accept",
+        None,
+        "A recipe model/name whose speed is right as it is: the limits begin anew.",
+        **own,
+    )
+    flags.DEFINE_string("reason", None, "Why, for the report.", **own)
+    flags.DEFINE_string("select", None, "With --export: only this recipe.", **own)
+    return flag_values
+
+
+def run(flags_obj: flags.FlagValues) -> dict[str, float]:
+    """Does what the flags say; without any it lists the nights.
+
+    Returns:
+        The number of records written, or listed.
+    """
+    path = flags_obj.history
+    if flags_obj.recover:
+        if os.path.exists(flags_obj.recover):
+            raise UserError(f"--recover={flags_obj.recover} exists; name a new file")
+        records, lost = recover(os.path.expanduser(path))
+        count = History(flags_obj.recover).import_records(records)
+        print(f"{count} records saved to {flags_obj.recover}; {lost} places unreadable")
+        return {"records": count}
+    history = History(path, create=bool(flags_obj["import"].value))
+    if flags_obj["import"].value:
+        count = history.import_records(read_lines(flags_obj["import"].value))
+        print(f"{count} records added")
+    elif flags_obj.export:
+        wanted = flags_obj.select
+        records = [r for r in history.records() if wanted in (None, r.get("job"))]
+        count = write_lines(flags_obj.export, records)
+        print(f"{count} records written to {flags_obj.export}")
+    elif flags_obj.accept:
+        known = {record["job"] for record in history.records("run")}
+        if flags_obj.accept not in known:
+            raise UserError(
+                f"--accept={flags_obj.accept}: the history has no such recipe; it has "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+        if not flags_obj.reason:
+            raise UserError("--accept needs --reason, which the report shows")
+        history.add(
+            new_record("acceptance", job=flags_obj.accept, reason=flags_obj.reason)
+        )
+        print(f"{flags_obj.accept}: the limits begin anew")
+        count = 1
+    else:
+        nights = history.records("night")
+        count = len(nights)
+        for night in nights:
+            print(
+                f"{night['night']}  {night['suite']}  {night['build']['text']}  "
+                f"{night.get('verdict', 'unfinished')}"
+            )
+    return {"records": count}
+
+
+if __name__ == "__main__":
+    app.main(define_flags, run, (), __doc__.splitlines()[0])

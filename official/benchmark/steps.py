@@ -1,0 +1,72 @@
+"""The training step of a main, for benchmarks that need no run around it."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+
+from official.utils.flags import core as flags_core
+from official.utils.flags.settings import Settings
+from official.utils.recipes import Recipe
+from official.utils.training.loop import Loop
+from official.utils.training.task import Task
+
+
+@dataclasses.dataclass
+class Training:
+    """A main at its first step.
+
+    Attributes:
+        task: the model's part, its data loaded.
+        loop: the loop with the network.
+        description: which data set it trains on.
+    """
+
+    task: Task
+    loop: Loop
+    description: str
+
+    def batches(self) -> Iterator:
+        """The batches of the training, from the first on."""
+        return self.loop.batches(self.task.training_stream(), 0)
+
+
+def settings_of(recipe: Recipe, **values: object) -> Settings:
+    """The resolved flags of `recipe`'s main, with `values` beside those of the recipe.
+
+    Raises:
+        UserError: a flag has a bad value.
+    """
+    module = importlib.import_module(recipe.module)
+    recipes = module.recipes.RECIPES
+    flags = flags_core.make_flags(
+        module.define_flags, recipes, recipe=recipe.name, **values
+    )
+    return flags_core.resolve(flags, recipes)
+
+
+def prepare(recipe: Recipe, settings: Settings) -> Training:
+    """Loads the data of a main and builds its loop, as a run of it would.
+
+    Args:
+        recipe: one whose model has steps.
+        settings: from `settings_of`; the process must not have used TensorFlow yet if
+            they set threads, devices or determinism.
+
+    Raises:
+        UserError: data or flags are wrong.
+    """
+    import keras
+
+    from official.utils.distribution import strategies
+    from official.utils.training import loop, precision
+
+    strategies.apply_process_settings(settings)
+    keras.utils.set_random_seed(settings.seed)
+    strategy = strategies.make_strategy(settings)
+    task = importlib.import_module(recipe.module).task_class()(settings)
+    description = task.load()
+    steps = settings.train_steps or (
+        settings.train_epochs * task.training_stream().steps_per_epoch
+    )
+    with precision.policy(precision.resolve_dtype(settings.dtype)):
+        return Training(task, loop.build_loop(task, strategy, steps), description)
