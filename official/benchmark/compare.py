@@ -153,10 +153,10 @@ class _Comparison:
                 return entry
             if number == 0 and not self._job.micro:
                 self._exchange_saved_models(pairs[0])
-        self._measure_speed(pairs)
-        if entry["cannot_run"] or entry["verdict"] == verdicts.BROKEN:
-            return entry
-        self._judge(pairs)
+        if entry["verdict"] != verdicts.BROKEN:
+            self._measure_speed(pairs)
+        if entry["verdict"] != verdicts.BROKEN:
+            self._judge(pairs)
         return entry
 
     def _pair(self, number: int, seed: int, keep: bool = False) -> list[Record]:
@@ -196,6 +196,13 @@ class _Comparison:
             os.path.join(os.path.dirname(record["log"]), "run", "saved_model")
             for record in pair
         ]
+        exist = [os.path.isdir(model) for model in models]
+        if not all(exist):
+            self._entry["saved_models"] = "none"
+            if any(exist):
+                missing = SIDES[exist.index(False)]
+                self._fail(missing, "wrote no SavedModel, and the other side did")
+            return
         folder = os.path.dirname(pair[0]["log"])
         commands, outputs = [], []
         for side in (0, 1):
@@ -326,7 +333,7 @@ class _Comparison:
             entry["verdict"] = verdicts.WORSE
             entry["reasons"].append(
                 f"out of the band: candidate {outs[1]} of {len(pairs)} runs, baseline "
-                f"in {outs[0]}; {'; '.join(missed[1])}".rstrip("; ")
+                f"{outs[0]}; {'; '.join(missed[1])}".rstrip("; ")
             )
 
 

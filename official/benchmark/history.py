@@ -11,9 +11,12 @@ unique `id` and `time` (UTC). docs/nightly.md lists the fields.
 """
 
 import contextlib
+import fnmatch
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -48,7 +51,9 @@ CREATE INDEX records_by_kind ON records (kind, time);
 """
 # A process that writes holds the file for milliseconds.
 _BUSY_SECONDS = 60.0
-_PAGE_HEADER = slice(16, 18)
+# Where the head of a SQLite file has the size of a page and the number of pages
+# (sqlite.org/fileformat2.html, 1.3).
+_PAGE_SIZE, _PAGE_COUNT = slice(16, 18), slice(28, 32)
 
 
 def new_record(kind: str, **fields: Any) -> Record:
@@ -207,7 +212,8 @@ def recover(path: str) -> tuple[list[Record], int]:
         path: the damaged file.
 
     Returns:
-        The records, and how many could not be read as far as the file tells.
+        The records, and at how many numbers the file is unreadable: each may have
+        been a record.
 
     Raises:
         UserError: nothing can be read.
@@ -215,29 +221,31 @@ def recover(path: str) -> tuple[list[Record], int]:
     found: dict[str, Record] = {}
     lost = 0
     try:
-        with open(path, "rb") as file:
-            header = file.read(100)
-        page_size = int.from_bytes(header[_PAGE_HEADER], "big")
-        pages = int.from_bytes(header[28:32], "big")
-        with contextlib.closing(
-            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        ) as connection:
-            # A record is never smaller than 64 bytes, so no number is larger.
-            for number in range(1, pages * max(page_size, 512) // 64 + 1):
-                try:
-                    row = connection.execute(
-                        "SELECT content FROM records WHERE number = ?", (number,)
-                    ).fetchone()
-                    if row is not None:
-                        record = json.loads(row[0])
-                        found[record["id"]] = record
-                except (sqlite3.DatabaseError, ValueError, KeyError):
-                    lost += 1
-    except (OSError, sqlite3.DatabaseError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            # SQLite reads no file that is shorter than its head says, so a copy is
+            # filled up with empty pages.
+            copy = shutil.copy(path, os.path.join(folder, "copy"))
+            with open(copy, "r+b") as file:
+                head = file.read(100)
+                size = int.from_bytes(head[_PAGE_SIZE], "big")
+                pages = int.from_bytes(head[_PAGE_COUNT], "big")
+                file.truncate(max(os.path.getsize(copy), size * pages))
+            with contextlib.closing(sqlite3.connect(copy)) as connection:
+                # A record takes 64 bytes at least, so no number is larger.
+                for number in range(1, size * pages // 64 + 1):
+                    try:
+                        row = connection.execute(
+                            "SELECT content FROM records WHERE number = ?", (number,)
+                        ).fetchone()
+                        if row is not None:
+                            record = json.loads(row[0])
+                            found[record["id"]] = record
+                    except (sqlite3.DatabaseError, ValueError, KeyError):
+                        lost += 1
+    except OSError as error:
         raise UserError(f"--history={path} cannot be read ({error})") from None
     if not found:
         raise UserError(f"--history={path} holds no record that can be read")
-    # Every number beyond the last record that can be read may be none at all.
     return list(found.values()), lost
 
 
@@ -287,6 +295,11 @@ def write_lines(path: str, records: Iterable[Mapping[str, Any]]) -> int:
     return len(lines)
 
 
+def published(record: Mapping[str, Any]) -> Record:
+    """A record without what belongs to the machine alone: its logs and folders."""
+    return {name: v for name, v in record.items() if name not in ("log", "log_tail")}
+
+
 def define_flags() -> flags.FlagValues:
     """Flags of the command."""
     flag_values = flags.FlagValues()
@@ -304,7 +317,13 @@ def define_flags() -> flags.FlagValues:
         **own,
     )
     flags.DEFINE_string("reason", None, "Why, for the report.", **own)
-    flags.DEFINE_string("select", None, "With --export: only this recipe.", **own)
+    flags.DEFINE_string(
+        "select", "*", "With --export: only recipes of this pattern, as mnist/*.", **own
+    )
+    flags.DEFINE_string("night", None, "With --export: only this night.", **own)
+    flags.DEFINE_boolean(
+        "publish", False, "With --export: leaves out logs and folders.", **own
+    )
     return flag_values
 
 
@@ -320,15 +339,25 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
             raise UserError(f"--recover={flags_obj.recover} exists; name a new file")
         records, lost = recover(os.path.expanduser(path))
         count = History(flags_obj.recover).import_records(records)
-        print(f"{count} records saved to {flags_obj.recover}; {lost} places unreadable")
+        rest = "; others could not be read" if lost else ""
+        print(f"{count} records saved to {flags_obj.recover}{rest}")
         return {"records": count}
     history = History(path, create=bool(flags_obj["import"].value))
     if flags_obj["import"].value:
         count = history.import_records(read_lines(flags_obj["import"].value))
         print(f"{count} records added")
     elif flags_obj.export:
-        wanted = flags_obj.select
-        records = [r for r in history.records() if wanted in (None, r.get("job"))]
+        records = history.records(night=flags_obj.night)
+        if flags_obj.select != "*":
+            records = [
+                record
+                for record in records
+                if fnmatch.fnmatchcase(record.get("job", ""), flags_obj.select)
+            ]
+        if flags_obj.publish:
+            records = [published(record) for record in records]
+        if not records:
+            raise UserError("--export: no record is selected; nothing was written")
         count = write_lines(flags_obj.export, records)
         print(f"{count} records written to {flags_obj.export}")
     elif flags_obj.accept:

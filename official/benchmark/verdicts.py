@@ -6,6 +6,7 @@ measured in turns on one machine?
 """
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -167,16 +168,24 @@ def paired_ratio(rounds: Sequence[Sequence[float]], seed: int = 0) -> Ratio:
         rounds: for each round its ratios of paired turns, positive.
         seed: of the bootstrap.
     """
-    generator = np.random.default_rng(seed)
     pairs = min(len(ratios) for ratios in rounds)
     table = np.log([list(ratios)[:pairs] for ratios in rounds])  # [rounds, pairs]
     number = len(table)
-    drawn = generator.integers(number, size=(_RESAMPLES, number, 1))
-    inner = generator.integers(pairs, size=(_RESAMPLES, number, pairs))
-    medians = np.median(table[drawn, inner].reshape(_RESAMPLES, -1), axis=1)
+    # [resamples, rounds * pairs]
+    resamples = table.ravel()[_resampled_positions(number, pairs, seed)]
+    medians = np.median(resamples, axis=1, overwrite_input=True)
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.exp(np.percentile(medians, [tail, 100 - tail]))
     return Ratio(float(np.exp(np.median(table))), float(low), float(high), number)
+
+
+@functools.lru_cache(maxsize=32)
+def _resampled_positions(rounds: int, pairs: int, seed: int) -> np.ndarray:
+    """Positions in a table [rounds, pairs], drawn for every resample."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(rounds, size=(_RESAMPLES, rounds, 1))
+    inner = generator.integers(pairs, size=(_RESAMPLES, rounds, pairs))
+    return (drawn * pairs + inner).reshape(_RESAMPLES, -1)
 
 
 def speed_verdict(
