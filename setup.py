@@ -38,6 +38,7 @@ TEST_TOOLS = [
     "nbformat",
     "ipykernel",
     "pillow",
+    "selenium",
 ]
 
 setup(

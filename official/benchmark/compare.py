@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from absl import flags
 
 from official.benchmark import (
@@ -23,28 +22,26 @@ from official.benchmark import (
     gate,
     machines,
     processes,
+    saved_models,
     suites,
     turns,
     verdicts,
 )
 from official.benchmark import run as run_command
-from official.benchmark.history import History, Record, new_record
+from official.benchmark.exchange import Record
+from official.benchmark.history import History, new_record
 from official.utils import app
 from official.utils.errors import UserError
 from official.utils.logs import console
 
 SIDES = ("baseline", "candidate")
-# Not imported here: it loads TensorFlow.
-_CLIENT = os.path.join(os.path.dirname(__file__), "saved_model_client.py")
+UNFINISHED = "unfinished"
 # Start-up and memory come from few whole runs, so their thresholds are wide: median
 # and interval.
 _STARTUP_THRESHOLDS = (0.25, 0.1)
 _MEMORY_THRESHOLDS = (0.1, 0.04)
 # The candidate leaves a band this much more often than the baseline.
 _WORSE_RUNS = 2
-# Largest difference of two builds' outputs of one SavedModel: kernels may add up in
-# another order, in float32.
-_OUTPUT_TOLERANCE = 1e-4
 _COLUMNS = (
     *("model", "recipe", "verdict", "speed, candidate/baseline", "rounds"),
     *("start-up", "memory", "quality", "drift", "SavedModels"),
@@ -86,7 +83,10 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         builds=[{"text": b.text, "versions": b.versions} for b in builds],
         project=machines.commit(),
         jobs={},
+        verdict=UNFINISHED,
     )
+    history.add(comparison)
+    machines.warn_if_busy()
     print(f"machine: {comparison['machine']['text']}")
     for side, build in zip(SIDES, builds, strict=True):
         print(f"{side}: {build.text}", flush=True)
@@ -96,10 +96,11 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
             folder = run_command.logs_folder(flags_obj, history, name)
             one = _Comparison(job, builds, history, name, folder, flags_obj)
             comparison["jobs"][job.key] = entry = one.compare()
+            history.replace(comparison)
             bar.update()
             bar.write(f"{job.key}: {entry['verdict']}{_because(entry)}")
     comparison["verdict"] = _overall(comparison["jobs"])
-    history.add(comparison)
+    history.replace(comparison)
     print("\n".join(console.table(table_rows(comparison))))
     print(f"verdict: {comparison['verdict']}")
     print(f"history: {history.path}, comparison {name}", flush=True)
@@ -190,63 +191,56 @@ class _Comparison:
         # Where the baseline fails too, nothing is said of the candidate.
         entry["cannot_run"] |= side == SIDES[0]
 
+    def _record_failure(self, side: str, status: str, detail: str, log: str) -> None:
+        """Records what was no run of the recipe, so that the report shows its log."""
+        build = self._builds[SIDES.index(side)]
+        self._history.add(
+            new_record(
+                "run",
+                night=self._night,
+                job=self._job.key,
+                digest=self._job.digest,
+                seed=self._seeds[0],
+                side=side,
+                machine=vars(machines.machine()),
+                build={"text": build.text, "versions": build.versions},
+                project=machines.commit(),
+                command="",
+                status=status,
+                detail=detail,
+                log=log,
+                log_tail=processes.log_text(log, executor.TAIL_BYTES),
+            )
+        )
+
     def _exchange_saved_models(self, pair: Sequence[Record]) -> None:
         """Each build asks both SavedModels; the answers must be equal."""
-        models = [
-            os.path.join(os.path.dirname(record["log"]), "run", "saved_model")
-            for record in pair
-        ]
-        exist = [os.path.isdir(model) for model in models]
-        if not all(exist):
-            self._entry["saved_models"] = "none"
-            if any(exist):
-                missing = SIDES[exist.index(False)]
-                self._fail(missing, "wrote no SavedModel, and the other side did")
-            return
+        entry = self._entry
         folder = os.path.dirname(pair[0]["log"])
-        commands, outputs = [], []
-        for side in (0, 1):
-            files = [
-                os.path.join(folder, f"asked-{of}-by-{SIDES[side]}.npz") for of in SIDES
-            ]
-            outputs.append(files)
-            arguments = [self._builds[side].python, "-I", _CLIENT]
-            for model, file in zip(models, files, strict=True):
-                arguments += [model, file]
-            commands.append(
-                processes.Command(
-                    arguments,
-                    os.path.join(folder, f"saved-models-{SIDES[side]}.txt"),
-                    os.environ,
-                    self._job.time_limit(),
-                )
-            )
-        for side, ending in enumerate(processes.run(*commands)):
-            if ending.status != processes.OK:
-                self._fail(
-                    SIDES[side],
-                    f"cannot serve the SavedModels: {ending.status}: {ending.detail}",
-                )
-        if self._entry["verdict"] != verdicts.BROKEN:
-            found = [
-                _difference(by_a, by_b) for by_a, by_b in zip(*outputs, strict=True)
-            ]
-            self._entry["saved_models"] = " / ".join(text for _, text in found)
-            if not all(are_equal for are_equal, _ in found):
-                self._fail(
-                    SIDES[1],
-                    "gives other outputs for the SavedModels of baseline / candidate: "
-                    + self._entry["saved_models"],
-                )
-        for model in models:
-            executor.remove_large_files(os.path.dirname(model))
+        runs = [os.path.join(os.path.dirname(r["log"]), "run") for r in pair]
+        answers = saved_models.ask(
+            [os.path.join(run, "saved_model") for run in runs],
+            [build.python for build in self._builds],
+            folder,
+            self._job.time_limit(),
+        )
+        entry["saved_models"] = answers.text
+        for side, (status, reason, log_path) in answers.failures.items():
+            self._fail(SIDES[side], f"{status}: {reason}")
+            if log_path:
+                self._record_failure(SIDES[side], status, reason, log_path)
+        for run in runs:
+            executor.remove_large_files(run)
 
     def _measure_speed(self, pairs: list[list[Record]]) -> None:
         """Rounds until the ratio of the speeds is decided."""
         entry = self._entry
         in_turns = self._job.recipe.has_steps and not self._job.micro
         if not in_turns:
-            entry["rounds"] = [[_ratio(pair, "examples_per_second")] for pair in pairs]
+            ratios = [_ratio(pair, "examples_per_second") for pair in pairs]
+            if None in ratios:
+                return  # It has no such speed.
+            entry["rounds"] = [[ratio] for ratio in ratios]
         while True:
             if entry["rounds"]:
                 ratio = verdicts.paired_ratio(entry["rounds"])
@@ -268,7 +262,9 @@ class _Comparison:
                     self._job, seed, self._builds, self._turns_folder(), number
                 )
             except turns.WorkerError as error:
-                self._fail(SIDES[error.side], f"failed while it took turns: {error}")
+                side, reason = SIDES[error.side], f"failed while taking turns: {error}"
+                self._fail(side, reason)
+                self._record_failure(side, processes.CRASHED, reason, error.log_path)
                 return
             entry["rounds"].append(ratios)
             if number == 0:
@@ -331,10 +327,9 @@ class _Comparison:
         missed = [verdicts.out_of_band(bands, each) for each in medians]
         if (missed[1] and not missed[0]) or outs[1] - outs[0] >= _WORSE_RUNS:
             entry["verdict"] = verdicts.WORSE
-            entry["reasons"].append(
-                f"out of the band: candidate {outs[1]} of {len(pairs)} runs, baseline "
-                f"{outs[0]}; {'; '.join(missed[1])}".rstrip("; ")
-            )
+            counts = f"candidate {outs[1]} of {len(pairs)} runs, baseline {outs[0]}"
+            reason = "; ".join([f"out of the band: {counts}", *missed[1].values()])
+            entry["reasons"].append(reason)
 
 
 def _ratio(pair: Sequence[Record], name: str, inverse: bool = False) -> float | None:
@@ -343,31 +338,6 @@ def _ratio(pair: Sequence[Record], name: str, inverse: bool = False) -> float | 
     if not one or not other:
         return None
     return one / other if inverse else other / one
-
-
-def _difference(path: str, other_path: str) -> tuple[bool, str]:
-    """Whether two files of outputs are equal, and a word on it."""
-    with np.load(path) as one, np.load(other_path) as other:
-        if "takes_text" in one:
-            return True, "not asked (takes text)"
-        if sorted(one) != sorted(other):
-            return False, f"outputs {', '.join(one)} against {', '.join(other)}"
-        largest = 0.0
-        for name in one:
-            a, b = one[name], other[name]
-            if a.shape != b.shape or a.dtype != b.dtype:
-                return False, f"{name}: {a.dtype}{a.shape} against {b.dtype}{b.shape}"
-            if a.dtype.kind == "f":
-                scale = max(1.0, float(np.abs(a).max(initial=0.0)))
-                gap = np.abs(a.astype(np.float64) - b) / scale
-                # NaN on one side only must not pass as equal.
-                gap = np.where(
-                    np.isnan(a) & np.isnan(b), 0, np.nan_to_num(gap, nan=1e9)
-                )
-                largest = max(largest, float(gap.max(initial=0.0)))
-            elif not np.array_equal(a, b):
-                return False, f"{name} differs in {(a != b).mean():.1%} of its values"
-    return largest <= _OUTPUT_TOLERANCE, "equal" if not largest else f"{largest:.1e}"
 
 
 def table_rows(comparison: Record) -> list[Sequence[str]]:

@@ -1,11 +1,10 @@
 import json
 import stat
+import statistics
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from official.benchmark import compare, machines, suites, turns
 from official.benchmark.history import History
@@ -118,61 +117,6 @@ def test_missing_interpreters_are_named(tmp_path):
         assert len(outcome.stderr.splitlines()) == 1 and words in outcome.stderr
 
 
-# ---- SavedModels ----
-
-
-def save(folder, scale):
-    class Model(tf.Module):
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, 3], tf.float32, name="values"),
-                tf.TensorSpec([None], tf.int64, name="ids"),
-            ]
-        )
-        def serve(self, values, ids):
-            return {"sums": scale * tf.reduce_sum(values, -1), "next": ids + 1}
-
-    model = Model()
-    tf.saved_model.save(model, str(folder), {"serving_default": model.serve})
-
-
-def ask(*models):
-    outputs = [f"{model}.npz" for model in models]
-    pairs = [text for pair in zip(models, outputs, strict=True) for text in pair]
-    command = [sys.executable, "-I", compare._CLIENT, *map(str, pairs)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return outputs
-
-
-def test_saved_models_are_asked_and_compared(tmp_path):
-    save(tmp_path / "a", 1.0)
-    save(tmp_path / "b", 1.0 + 1e-6)
-    save(tmp_path / "c", 1.01)
-    one, near, far = ask(*(tmp_path / name for name in "abc"))
-    with np.load(one) as found:
-        assert found["sums"].shape == found["next"].shape == (8,)
-        assert 0 < np.abs(found["sums"]).max() <= 3
-        assert set(found["next"]) <= set(range(1, 11))
-    assert compare._difference(one, one) == (True, "equal")
-    are_equal, text = compare._difference(one, near)
-    assert are_equal and float(text) < 1e-5
-    assert not compare._difference(one, far)[0]
-    np.savez(tmp_path / "d.npz", sums=np.zeros(8, np.float32))
-    are_equal, text = compare._difference(one, f"{tmp_path}/d.npz")
-    assert not are_equal and text.startswith("outputs ")
-    with np.load(one) as found:
-        broken = dict(found) | {"sums": np.full(8, np.nan, np.float32)}
-        np.savez(tmp_path / "e.npz", **broken)
-        other = dict(found) | {"next": found["next"] + 1}
-        np.savez(tmp_path / "f.npz", **other)
-    assert not compare._difference(one, f"{tmp_path}/e.npz")[0]
-    assert compare._difference(f"{tmp_path}/e.npz", f"{tmp_path}/e.npz")[0]
-    assert compare._difference(one, f"{tmp_path}/f.npz") == (
-        False,
-        "next differs in 100.0% of its values",
-    )
-
-
 # ---- Turns ----
 
 
@@ -184,6 +128,17 @@ def test_a_worker_that_fails_names_its_side(tmp_path, monkeypatch):
         turns.take_turns(job, 0, [good, bad], str(tmp_path), 0)
     assert failed.value.side == 1
     assert (tmp_path / "turns-candidate.txt").exists()
+
+
+def test_a_round_of_turns(tmp_path):
+    job = suites.Job("mnist/instant", suites.find("mnist/instant"))
+    build = machines.Build(sys.executable, {"python": "3"})
+    ratios, losses = turns.take_turns(job, 0, [build, build], str(tmp_path), 1)
+    assert 5 <= len(ratios) <= 30
+    assert 0.5 < statistics.median(ratios) < 2
+    # One build, one seed: the first losses are the same, and they fall.
+    assert len(losses[0]) == 10 and losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert 2 < losses[0][0] < 3 and losses[0][-1] < losses[0][0]
 
 
 # Slows every call of the loop by a tenth of its time, whatever runs in this Python.

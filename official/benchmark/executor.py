@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import psutil
 
 from official.benchmark import machines, processes
-from official.benchmark.history import Record, new_record
+from official.benchmark.exchange import Record
+from official.benchmark.history import new_record
 from official.benchmark.suites import Job, missing_data
 from official.utils.errors import UserError
 from official.utils.logs import results
@@ -20,7 +21,7 @@ _KEPT = (
 ).split()
 # What a run leaves that is large, and of no use once its numbers are recorded.
 _LARGE = ("checkpoints", "saved_model", "train", "eval")
-_TAIL_BYTES = 4000
+TAIL_BYTES = 4000
 
 
 def default_memory_limit() -> int:
@@ -96,7 +97,7 @@ def execute(
     )
     (ending,) = processes.run(command)
     record |= vars(ending)
-    record["log_tail"] = processes.log_text(log_path, _TAIL_BYTES)
+    record["log_tail"] = processes.log_text(log_path, TAIL_BYTES)
     if ending.status == processes.OK:
         try:
             path = os.path.join(run_folder, "results.json")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from official.benchmark import processes, verdicts
-from official.benchmark.history import Record
+from official.benchmark.exchange import Record
 from official.benchmark.suites import Job
 
 # Exit codes, and what they say of a night.
@@ -26,7 +26,8 @@ def judge_job(job: Job, runs: Sequence[Record], nights: Sequence[Record]) -> dic
     Returns:
         `verdict`, `reasons` (phrases), `values` (the median over the seeds, by
         quantity), `metrics` (likewise), `limits`, `regressions` (names of quantities),
-        `runs` and `good_runs`, `digest`.
+        `bands`, `missed` (names of metrics that a seed had out of its band), `runs`
+        and `good_runs`, `digest`.
     """
     entry: dict[str, Any] = {
         "digest": job.digest,
@@ -37,6 +38,8 @@ def judge_job(job: Job, runs: Sequence[Record], nights: Sequence[Record]) -> dic
         "metrics": {},
         "limits": {},
         "regressions": [],
+        "bands": {name: list(band) for name, band in job.bands.items()},
+        "missed": [],
     }
     statuses = {run["status"] for run in runs}
     failed = [run for run in runs if run["status"] != processes.OK]
@@ -44,14 +47,10 @@ def judge_job(job: Job, runs: Sequence[Record], nights: Sequence[Record]) -> dic
         f"seed {run['seed']}: {run['status']}: {run['detail']}" for run in failed
     ]
     complete = [run for run in runs if run["status"] == processes.OK]
-    missed = []
     for run in complete:
-        metrics = run["results"]["metrics"]
-        missed += [
-            f"seed {run['seed']}: {phrase}"
-            for phrase in verdicts.out_of_band(job.bands, metrics)
-        ]
-    entry["reasons"] += missed
+        out = verdicts.out_of_band(job.bands, run["results"]["metrics"])
+        entry["missed"] += [name for name in out if name not in entry["missed"]]
+        entry["reasons"] += [f"seed {run['seed']}: {text}" for text in out.values()]
     found = [run["results"] for run in complete]
     entry["metrics"] = _medians(result["metrics"] for result in found)
     entry["values"] = _medians(
@@ -61,7 +60,7 @@ def judge_job(job: Job, runs: Sequence[Record], nights: Sequence[Record]) -> dic
     changes = _judge_speed(entry, job, nights)
     if statuses & set(_BROKEN):
         entry["verdict"] = verdicts.BROKEN
-    elif missed or "peak_memory_bytes" in entry["regressions"]:
+    elif entry["missed"] or "peak_memory_bytes" in entry["regressions"]:
         entry["verdict"] = verdicts.WORSE
     elif entry["regressions"]:
         entry["verdict"] = verdicts.SLOWER
@@ -119,7 +118,14 @@ def comparable_nights(
     job: Job, machine_id: str, nights: Sequence[Record], acceptances: Sequence[Record]
 ) -> list[Record]:
     """Finished nights of the same job on the same machine since the last acceptance."""
-    since = max((a["time"] for a in acceptances if a["job"] == job.key), default="")
+    since = max(
+        (
+            accepted["time"]
+            for accepted in acceptances
+            if (accepted["job"], accepted["machine"]["id"]) == (job.key, machine_id)
+        ),
+        default="",
+    )
     return [
         night
         for night in nights

@@ -56,9 +56,13 @@ def test_a_first_night_in_the_band_is_good():
 
 
 def test_each_seed_must_keep_the_band():
-    found, reasons = verdict([ran(0), ran(1, accuracy=0.8)])
-    assert found == "worse"
-    assert reasons == ["seed 1: accuracy 0.8 is outside 0.9 to 1"]
+    entry = gate.judge_job(JOB, [ran(0), ran(1, accuracy=0.8), ran(2)], [])
+    assert entry["verdict"] == "worse"
+    assert entry["reasons"] == ["seed 1: accuracy 0.8 is outside 0.9 to 1"]
+    # The median hides it, the list does not.
+    assert entry["metrics"]["accuracy"] == 0.95
+    assert entry["missed"] == ["accuracy"]
+    assert entry["bands"] == {"accuracy": [0.9, 1.0]}
 
 
 @pytest.mark.parametrize("status", ["crashed", "hung", "out of memory"])
@@ -120,8 +124,9 @@ def test_only_the_same_job_on_the_same_machine_compares():
     found = gate.comparable_nights(JOB, "m", nights, [])
     assert gate.earlier_values(JOB.key, "examples_per_second", found) == [3, 5]
     accepted = [
-        {"job": JOB.key, "time": "2026-11-04T12:00:00Z"},
-        {"job": "toy/large", "time": "2026-12-04T12:00:00Z"},
+        {"job": JOB.key, "time": "2026-11-04T12:00:00Z", "machine": {"id": "m"}},
+        {"job": JOB.key, "time": "2026-12-04T12:00:00Z", "machine": {"id": "x"}},
+        {"job": "toy/large", "time": "2026-12-04T12:00:00Z", "machine": {"id": "m"}},
     ]
     found = gate.comparable_nights(JOB, "m", nights, accepted)
     assert gate.earlier_values(JOB.key, "examples_per_second", found) == [5]

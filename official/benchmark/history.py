@@ -14,23 +14,21 @@ import contextlib
 import fnmatch
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from absl import flags
 
+from official.benchmark import exchange, machines
+from official.benchmark.exchange import KINDS, Record
 from official.utils import app
 from official.utils.errors import UserError
 from official.utils.logs.files import plain
 from official.utils.logs.metric_log import utc_timestamp
 
 DEFAULT_PATH = "benchmarks/history.sqlite"
-KINDS = ("night", "run", "comparison", "acceptance")
-Record = dict[str, Any]
 
 # "OMgh", so that another program's database is not taken for a history.
 _APPLICATION_ID = 0x4F4D6768
@@ -51,9 +49,6 @@ CREATE INDEX records_by_kind ON records (kind, time);
 """
 # A process that writes holds the file for milliseconds.
 _BUSY_SECONDS = 60.0
-# Where the head of a SQLite file has the size of a page and the number of pages
-# (sqlite.org/fileformat2.html, 1.3).
-_PAGE_SIZE, _PAGE_COUNT = slice(16, 18), slice(28, 32)
 
 
 def new_record(kind: str, **fields: Any) -> Record:
@@ -205,101 +200,6 @@ class History:
         return [json.loads(content) for (content,) in rows]
 
 
-def recover(path: str) -> tuple[list[Record], int]:
-    """Reads what a damaged history still holds.
-
-    Args:
-        path: the damaged file.
-
-    Returns:
-        The records, and at how many numbers the file is unreadable: each may have
-        been a record.
-
-    Raises:
-        UserError: nothing can be read.
-    """
-    found: dict[str, Record] = {}
-    lost = 0
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            # SQLite reads no file that is shorter than its head says, so a copy is
-            # filled up with empty pages.
-            copy = shutil.copy(path, os.path.join(folder, "copy"))
-            with open(copy, "r+b") as file:
-                head = file.read(100)
-                size = int.from_bytes(head[_PAGE_SIZE], "big")
-                pages = int.from_bytes(head[_PAGE_COUNT], "big")
-                file.truncate(max(os.path.getsize(copy), size * pages))
-            with contextlib.closing(sqlite3.connect(copy)) as connection:
-                # A record takes 64 bytes at least, so no number is larger.
-                for number in range(1, size * pages // 64 + 1):
-                    try:
-                        row = connection.execute(
-                            "SELECT content FROM records WHERE number = ?", (number,)
-                        ).fetchone()
-                        if row is not None:
-                            record = json.loads(row[0])
-                            found[record["id"]] = record
-                    except (sqlite3.DatabaseError, ValueError, KeyError):
-                        lost += 1
-    except OSError as error:
-        raise UserError(f"--history={path} cannot be read ({error})") from None
-    if not found:
-        raise UserError(f"--history={path} holds no record that can be read")
-    return list(found.values()), lost
-
-
-def read_lines(path: str) -> list[Record]:
-    """Records from a file of JSON lines.
-
-    Raises:
-        UserError: the file cannot be read, or a line is no record.
-    """
-    records = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                    if record["kind"] not in KINDS or not record["id"]:
-                        raise ValueError
-                    record["time"]
-                except (ValueError, KeyError, TypeError):
-                    raise UserError(
-                        f"{path}, line {number}, is no record of a history; remove or "
-                        "mend that line"
-                    ) from None
-                records.append(record)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no text; name a file of JSON lines") from None
-    return records
-
-
-def write_lines(path: str, records: Iterable[Mapping[str, Any]]) -> int:
-    """Writes records as JSON lines, complete or not at all; returns how many.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    lines = [json.dumps(plain(record), sort_keys=True) + "\n" for record in records]
-    try:
-        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-            file.writelines(lines)
-        os.replace(f"{path}.tmp", path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror})") from None
-    return len(lines)
-
-
-def published(record: Mapping[str, Any]) -> Record:
-    """A record without what belongs to the machine alone: its logs and folders."""
-    return {name: v for name, v in record.items() if name not in ("log", "log_tail")}
-
-
 def define_flags() -> flags.FlagValues:
     """Flags of the command."""
     flag_values = flags.FlagValues()
@@ -337,14 +237,14 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     if flags_obj.recover:
         if os.path.exists(flags_obj.recover):
             raise UserError(f"--recover={flags_obj.recover} exists; name a new file")
-        records, lost = recover(os.path.expanduser(path))
+        records, lost = exchange.recover(os.path.expanduser(path))
         count = History(flags_obj.recover).import_records(records)
         rest = "; others could not be read" if lost else ""
         print(f"{count} records saved to {flags_obj.recover}{rest}")
         return {"records": count}
     history = History(path, create=bool(flags_obj["import"].value))
     if flags_obj["import"].value:
-        count = history.import_records(read_lines(flags_obj["import"].value))
+        count = history.import_records(exchange.read_lines(flags_obj["import"].value))
         print(f"{count} records added")
     elif flags_obj.export:
         records = history.records(night=flags_obj.night)
@@ -355,10 +255,10 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
                 if fnmatch.fnmatchcase(record.get("job", ""), flags_obj.select)
             ]
         if flags_obj.publish:
-            records = [published(record) for record in records]
+            records = [exchange.published(record) for record in records]
         if not records:
             raise UserError("--export: no record is selected; nothing was written")
-        count = write_lines(flags_obj.export, records)
+        count = exchange.write_lines(flags_obj.export, records)
         print(f"{count} records written to {flags_obj.export}")
     elif flags_obj.accept:
         known = {record["job"] for record in history.records("run")}
@@ -369,10 +269,16 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
             )
         if not flags_obj.reason:
             raise UserError("--accept needs --reason, which the report shows")
+        here = machines.machine()
         history.add(
-            new_record("acceptance", job=flags_obj.accept, reason=flags_obj.reason)
+            new_record(
+                "acceptance",
+                job=flags_obj.accept,
+                reason=flags_obj.reason,
+                machine=vars(here),
+            )
         )
-        print(f"{flags_obj.accept}: the limits begin anew")
+        print(f"{flags_obj.accept}: the limits begin anew on {here.text}")
         count = 1
     else:
         nights = history.records("night")

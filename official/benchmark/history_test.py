@@ -7,13 +7,8 @@ import sys
 import pytest
 
 from official.benchmark import history as history_module
-from official.benchmark.history import (
-    History,
-    new_record,
-    read_lines,
-    recover,
-    write_lines,
-)
+from official.benchmark.exchange import read_lines, recover, write_lines
+from official.benchmark.history import History, new_record
 from official.utils.errors import UserError
 from official.utils.flags import core as flags_core
 
@@ -200,7 +195,7 @@ def test_json_lines_merge_histories(full, tmp_path):
 
 def test_what_is_published_names_no_folder(tmp_path):
     history = History(str(tmp_path / "h.sqlite"))
-    history.add(record(0, night="n1", log="/home/me/log.txt", log_tail="in /home/me"))
+    history.add(record(0, night="n1", log="/home/me/log.txt", detail="in /home/me/x"))
     history.add(record(1, night="n2", log="/home/me/log.txt"))
     path = str(tmp_path / "runs.jsonl")
     flags = dict(history=history.path, export=path, publish="true")

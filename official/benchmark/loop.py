@@ -1,28 +1,42 @@
-"""Times the training loop against Keras `fit`: same network, data, optimizer, dtype.
+"""Times our training loop against Keras `fit`, and against peers of the model.
 
     python -m official.benchmark.loop
+    python -m official.benchmark.loop --target=mnist/digits --peers=torch
 
-Contenders take turns, round by round, in one process; the table gives the median of
-each and the median, over rounds, of its ratio to `fit`. Input is float32 in memory.
+All train the same network with the same optimizer, precision and batch size, and `fit`
+on the same batches, which lie in memory. They take turns, round by round; the table
+gives the median of each and the median, over rounds, of its ratio to `fit`. A second
+network, a perceptron of 784-128-10, is so small that it shows what a loop costs itself.
+A peer is another implementation, in an environment of its own that is made on first
+use (peers.py).
 """
 
+import contextlib
 import os
 import statistics
-import time
-from collections.abc import Callable
+import tempfile
 
 from absl import flags
 
+from official.benchmark import micro_flags
 from official.utils import app
+from official.utils.errors import UserError, writing
+
+# How many batches lie in memory, if they are not too large.
+_BATCHES = 16
+_STEPS_PER_EXECUTION = 100
 
 
 def define_flags() -> flags.FlagValues:
     """Flags of the benchmark."""
-    flag_values = flags.FlagValues()
-    own = dict(flag_values=flag_values, module_name="loop")
-    flags.DEFINE_integer("rounds", 5, "Rounds after the warm-up.", lower_bound=1, **own)
-    flags.DEFINE_float("seconds", 4.0, "About how long a turn lasts.", **own)
-    flags.DEFINE_enum("dtype", "fp32", ("fp32", "bf16"), "Precision of both.", **own)
+    flag_values = micro_flags.define_flags("loop")
+    flags.DEFINE_list(
+        "peers",
+        [],
+        "Other implementations of the model that take turns too, such as torch.",
+        flag_values=flag_values,
+        module_name="loop",
+    )
     return flag_values
 
 
@@ -33,143 +47,129 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         flags_obj: parsed flags.
 
     Returns:
-        Ratios to `fit` by `<network>/<contender>`.
+        `ratio_to_<contender>`, how many times faster our loop is, and
+        `steps_per_second_<contender>`; those of the perceptron with `perceptron_` in
+        front. Contenders are `official`, `fit`, `fit_grouped` (several steps an
+        execution) and peers.
+
+    Raises:
+        UserError: a flag or the data are wrong, or a peer does not run.
     """
-    import tensorflow as tf
+    from official.benchmark import contenders, micro, peers, suites
 
-    from official.utils.training import precision
+    model = suites.find(flags_obj.target).model
+    found = {name: peers.find(model, name) for name in flags_obj.peers}
+    with contextlib.ExitStack() as stack:
+        benchmark = stack.enter_context(micro.open_benchmark(flags_obj))
+        training, settings = benchmark.training, benchmark.settings
+        stream = micro.InMemory(training.task.training_stream(), _BATCHES)
+        ours = micro.loop_contender(training.loop, stream)
+        ours.train(1)
+        benchmark.started()
+        cache = os.path.join(micro.cache_folder(), "peers")
+        others = {}
+        for name, peer in found.items():
+            log_path = os.path.join(_folder_of_logs(flags_obj, stack), f"{name}.txt")
+            python = peers.interpreter(peer, cache)
+            worker = peers.start(peer, python, settings, benchmark.dtype, log_path)
+            stack.callback(worker.close)
+            size = training.loop.model.count_params()
+            others[name] = _peer_contender(name, worker, settings.batch_size, size)
+        print(_row("network", "contender", "steps/s", "of fit", "rounds"))
+        label = f"{flags_obj.target}, batch {settings.batch_size}"
+        rates = _race(label, training, stream, ours, others, flags_obj)
+        metrics = _metrics(rates, "")
+        small = contenders.perceptron(flags_obj.seed, benchmark.dtype)
+        stream = micro.InMemory(small.task.training_stream(), _BATCHES)
+        ours = micro.loop_contender(small.loop, stream)
+        of_small = _race("perceptron, batch 32", small, stream, ours, {}, flags_obj)
+        metrics |= _metrics(of_small, "perceptron_")
+        speed = metrics["steps_per_second_official"] * settings.batch_size
+        return benchmark.finish(metrics, speed)
 
-    print(
-        f"TensorFlow {tf.__version__}, {os.cpu_count()} CPUs, "
-        f"{len(tf.config.list_physical_devices('GPU'))} GPUs, {flags_obj.dtype}, "
-        f"{flags_obj.rounds} rounds"
+
+def _race(label, training, stream, ours, others, flags_obj) -> dict[str, list[float]]:
+    """Lets our loop, `fit` and others take turns: steps a second, round by round."""
+    from official.benchmark import contenders, micro
+
+    # Not more steps an execution than a turn has.
+    grouped = min(_STEPS_PER_EXECUTION, micro.steps_within(ours, flags_obj.seconds))
+    fit = {
+        name: contenders.fit_contender(
+            training.task, training.total_steps, stream, steps_per_execution
+        )
+        for name, steps_per_execution in (("fit", 1), ("fit_grouped", grouped))
+    }
+    rates = micro.take_turns(
+        {**fit, "official": ours, **others}, flags_obj.rounds, flags_obj.seconds
     )
-    print(f"{'network':<22}{'contender':<30}{'steps/s':>9}{'of fit':>8}  rounds")
-    ratios = {}
-    with precision.policy(flags_obj.dtype):
-        for network, contenders in (
-            ("mnist, batch 256", _contenders(_mnist, 256)),
-            ("perceptron, batch 32", _contenders(_perceptron, 32)),
-        ):
-            rates = _take_turns(contenders, flags_obj.rounds, flags_obj.seconds)
-            for name, found in rates.items():
-                of_fit = [a / b for a, b in zip(found, rates["fit"], strict=True)]
-                ratio = statistics.median(of_fit)
-                ratios[f"{network}/{name}"] = ratio
-                print(
-                    f"{network:<22}{name:<30}{statistics.median(found):>9.1f}"
-                    f"{ratio:>8.2f}  {min(of_fit):.2f} to {max(of_fit):.2f}",
-                    flush=True,
-                )
-    return ratios
-
-
-def _take_turns(
-    contenders: dict[str, Callable[[int], float]], rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    """Steps a second of each contender, round by round."""
-    steps = {}
-    for name, train in contenders.items():
-        train(20)  # Traces.
-        rate = 100 / train(100)
-        steps[name] = max(100, round(rate * seconds / 100) * 100)
-    rates = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, train in contenders.items():
-            rates[name].append(steps[name] / train(steps[name]))
+    shown = {
+        "fit_grouped": f"fit(steps_per_execution={grouped})",
+        "official": "official loop",
+    }
+    for name, found in rates.items():
+        of_fit = micro.ratios(rates, name, "fit")
+        print(
+            _row(
+                label,
+                shown.get(name, name),
+                f"{statistics.median(found):.1f}",
+                f"{statistics.median(of_fit):.2f}",
+                f"{min(of_fit):.2f} to {max(of_fit):.2f}",
+            ),
+            flush=True,
+        )
     return rates
 
 
-def _mnist():
-    from official.mnist import model
-
-    return model.build_model()
+def _row(network, contender, rate, of_fit, rounds) -> str:
+    return f"{network:<26}{contender:<30}{rate:>9}{of_fit:>8}  {rounds}"
 
 
-def _perceptron():
-    import keras
+def _metrics(rates, prefix) -> dict[str, float]:
+    from official.benchmark import micro
 
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(128, activation="relu"),
-            keras.layers.Dense(10, dtype="float32"),
-        ]
-    )
-
-
-def _contenders(build, batch_size) -> dict[str, Callable[[int], float]]:
-    """Functions that train for a number of steps and return the seconds it took."""
-    import keras
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    rows = 60_000
-    images = generator.random((rows, 28, 28, 1), np.float32)
-    labels = generator.integers(0, 10, rows).astype(np.int32)
-
-    def optimizer():
-        return keras.optimizers.SGD(0.01, momentum=0.9)
-
-    def by_fit(steps_per_execution):
-        network = build()
-        network.compile(
-            optimizer(),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=steps_per_execution,
+    others = [name for name in rates if name != "official"]
+    ratios = {
+        f"{prefix}ratio_to_{name}": statistics.median(
+            micro.ratios(rates, "official", name)
         )
-
-        def train(steps):
-            seconds = 0.0
-            while steps:
-                part = min(steps, rows // batch_size)
-                cut = slice(part * batch_size)
-                begun = time.perf_counter()
-                network.fit(images[cut], labels[cut], batch_size=batch_size, verbose=0)
-                seconds += time.perf_counter() - begun
-                steps -= part
-            return seconds
-
-        return train
-
-    return {
-        "fit": by_fit(1),
-        "fit(steps_per_execution=100)": by_fit(100),
-        "official loop": _by_loop(build(), optimizer(), images, labels, batch_size),
+        for name in others
+    }
+    return ratios | {
+        f"{prefix}steps_per_second_{name}": statistics.median(found)
+        for name, found in rates.items()
     }
 
 
-def _by_loop(network, optimizer, images, labels, batch_size):
-    import tensorflow as tf
+def _folder_of_logs(flags_obj, stack) -> str:
+    """`--model_dir`, or a folder that is gone in the end."""
+    if flags_obj.model_dir is None:
+        return stack.enter_context(tempfile.TemporaryDirectory())
+    folder = os.path.abspath(os.path.expanduser(flags_obj.model_dir))
+    with writing(folder):
+        os.makedirs(folder, exist_ok=True)
+    return folder
 
-    from official.utils.data.streams import ArrayTrainingStream
-    from official.utils.testing.tasks import settings
-    from official.utils.training.loop import Loop
-    from official.utils.training.losses import classification_loss
 
-    class Images:
-        """As much of a task as the loop asks for."""
+def _peer_contender(name, worker, batch_size, num_parameters):
+    """A peer as a contender, once it has said that it trains the same."""
+    from official.benchmark import micro
 
-        def __init__(self):
-            self.settings = settings(batch_size=batch_size)
+    def asked(function, *arguments):
+        try:
+            return function(*arguments)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"--peers={name} does not run: {error}; leave it out, or see its "
+                "program in official/benchmark/peer_programs"
+            ) from None
 
-        def loss(self, model, batch, training):
-            logits = model(batch["image"], training=training)
-            return classification_loss(logits, batch)
-
-    optimizer.build(network.trainable_variables)
-    loop = Loop(Images(), network, optimizer, tf.distribute.get_strategy())
-    stream = ArrayTrainingStream({"image": images, "label": labels}, batch_size, seed=0)
-    batches = loop.batches(stream, 0)
-
-    def train(steps):
-        begun = time.perf_counter()
-        loop.train(batches, 0, steps)
-        return time.perf_counter() - begun
-
-    return train
+    said = asked(worker.wait)
+    assert (said["batch_size"], said["parameters"]) == (batch_size, num_parameters), (
+        f"{name} trains another network: {said}"
+    )
+    return micro.Contender(lambda count: asked(worker.train, count)["seconds"])
 
 
 if __name__ == "__main__":

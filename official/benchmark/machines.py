@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import psutil
 
 from official.utils.errors import UserError
-from official.utils.logs import run_record
+from official.utils.logs import console, run_record
 
 # official/benchmark/machines.py: the second parent above the file's own folder.
 PROJECT_ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,6 +32,8 @@ for name in ("tensorflow", "tf-nightly", "tensorflow-cpu", "tf-nightly-cpu", "ke
         pass
 print(json.dumps(found))
 """
+# The load of a core above which a measurement is disturbed.
+_BUSY = 0.6
 _TENSORFLOWS = ("tensorflow", "tf-nightly", "tensorflow-cpu", "tf-nightly-cpu")
 
 
@@ -168,6 +170,16 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() if found.returncode == 0 else None
+
+
+def warn_if_busy() -> None:
+    """Warns where other work runs on this machine, which spoils every speed."""
+    found = load()
+    if found is not None and found > _BUSY:
+        console.warn(
+            f"other work runs on this machine (load {found:.1f} a core): speeds will "
+            "be too low; end it, or run later"
+        )
 
 
 def load() -> float | None:

@@ -1,11 +1,13 @@
 """Runs one command to its end, whatever its end is: a result, not an exception."""
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +22,7 @@ INTERRUPTED = "interrupted"
 SKIPPED = "skipped"
 
 _POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MEMORY_SECONDS = 0.5
 # How long a process may take to end, and to show its stacks, before SIGKILL.
 _GRACE_SECONDS = 15.0
@@ -112,6 +115,7 @@ class _Watch:
                 env=dict(command.environment),
                 cwd=os.path.dirname(os.path.abspath(command.log_path)),
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
         _offer_to_oom_killer(self._process.pid)
         self._looked = 0.0
@@ -255,6 +259,15 @@ def _system_oom_kills() -> int:
     except OSError:
         pass
     return 0
+
+
+def _die_with_parent() -> None:
+    """In the new process: a nightly that is killed must leave no run behind.
+
+    It would disturb the runs that `--resume` starts. Only Linux knows this.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _offer_to_oom_killer(pid: int) -> None:

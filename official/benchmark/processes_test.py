@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -103,7 +104,8 @@ def test_memory_of_the_whole_tree_is_limited(tmp_path):
 def test_nothing_is_left_running(tmp_path):
     code = (
         "import subprocess, sys\n"
-        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(99)']\n"
+        "left = subprocess.Popen(sleep)\n"
         "print(left.pid)"
     )
     ending, log = run(code, tmp_path)
@@ -135,6 +137,28 @@ def test_an_interrupt_ends_the_run_first(tmp_path):
     assert time.monotonic() - begun < 15
     children = psutil.Process().children()
     assert not [c for c in children if "time.sleep(600)" in " ".join(c.cmdline())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such runs")
+def test_a_nightly_that_is_killed_leaves_no_run(tmp_path):
+    code = f"""
+import os, sys
+from official.benchmark import processes
+run = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+log = {str(tmp_path / "log.txt")!r}
+processes.run(processes.Command([sys.executable, "-c", run], log, os.environ, 600))
+"""
+    log = tmp_path / "log.txt"
+    with subprocess.Popen([sys.executable, "-c", code]) as nightly:
+        until = time.monotonic() + 60
+        while not log.exists() or not log.read_text().endswith("\n"):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        nightly.kill()
+    until = time.monotonic() + 10
+    while psutil.pid_exists(int(log.read_text())):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_several_run_at_the_same_time(tmp_path):

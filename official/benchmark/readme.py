@@ -10,7 +10,8 @@ A table stands between two comments in a Markdown file:
 
 The first names the kind of table, the file of records (JSON lines, from `history
 --export --publish`; its path counts from the project's root), and the metrics shown.
-`runs` has a row a run, `metrics` a row a micro-benchmark.
+`runs` has a row a run, `metrics` a row a micro-benchmark. Records that have none of the
+metrics are left out.
 """
 
 import os
@@ -21,8 +22,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
-from official.benchmark import gate, history, machines
-from official.benchmark.history import Record
+from official.benchmark import exchange, gate, machines
+from official.benchmark.exchange import Record
 from official.utils import app
 from official.utils.errors import UserError
 
@@ -129,11 +130,15 @@ def draw(
             raise UserError(f"{where}: the table's kind is {', '.join(_KINDS)}")
         records = [
             record
-            for record in history.read_lines(str(root / source))
-            if record["kind"] == "run" and record["status"] == "ok"
+            for record in exchange.read_lines(str(root / source))
+            if record["kind"] == "run"
+            and record["status"] == "ok"
+            and set(metrics) & set(record["results"]["metrics"])
         ]
         if not records:
-            raise UserError(f"{where}: {source} has no run that ended well")
+            raise UserError(
+                f"{where}: {source} has no run that ended well and has these metrics"
+            )
         table = [*_KINDS[kind](records, metrics), "", _caption(records)]
         found.append((position, table != lines[position:end]))
         drawn += table

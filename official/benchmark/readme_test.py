@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from official.benchmark import readme
-from official.benchmark.history import new_record, write_lines
+from official.benchmark.exchange import write_lines
+from official.benchmark.history import new_record
 from official.utils.errors import UserError
 from official.utils.flags import core as flags_core
 
@@ -35,6 +36,8 @@ def project(tmp_path):
     (tmp_path / "official" / "toy").mkdir(parents=True)
     records = [ran("toy/b", 1, 0.99), ran("toy/b", 0, 0.98765), ran("toy/a", 0, None)]
     records.append(ran("toy/c", 0, 0.5) | {"status": "crashed"})
+    records.append(ran("loop:toy/b", 0, 0.5))
+    records[-1]["results"]["metrics"] = {"flops_per_step": 1.5e9}
     write_lines(str(tmp_path / "official/toy/results.jsonl"), records)
     (tmp_path / "README.md").write_text(f"# Toy\n\n{BEGIN}\n{END}\n\nMore.\n")
     return tmp_path
@@ -100,6 +103,7 @@ def test_metrics_of_micro_benchmarks(project):
         ("table: runs", "table: sums", "line 3: the table's kind is runs, metrics"),
         ("results.jsonl", "none.jsonl", "none.jsonl cannot be read"),
         ("table: runs", "table:", "line 3: a table is named as"),
+        ("accuracy", "bleu", "line 3: .* no run that ended well and has these"),
     ],
 )
 def test_wrong_comments_are_named(project, old, new, words):

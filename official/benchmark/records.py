@@ -1,6 +1,6 @@
 """Times the stream over TFRecord files against a bare `tf.data.TFRecordDataset`.
 
-    python -m official.benchmark.input --folder=DIR
+    python -m official.benchmark.records --folder=DIR
 
 Writes shards of small examples into a new folder below DIR (1.7 GB by default) and
 deletes it in the end. Contenders take turns, round by round, in one process; a turn is
@@ -24,13 +24,13 @@ from official.utils import app
 def define_flags() -> flags.FlagValues:
     """Flags of the benchmark."""
     flag_values = flags.FlagValues()
-    own = dict(flag_values=flag_values, module_name="input", lower_bound=1)
+    own = dict(flag_values=flag_values, module_name="records", lower_bound=1)
     flags.DEFINE_string(
         "folder",
         None,
         "Where the shards are written. Default: that of temporary files.",
         flag_values=flag_values,
-        module_name="input",
+        module_name="records",
     )
     flags.DEFINE_integer("shards", 200, "Files.", **own)
     flags.DEFINE_integer("records", 10_000, "Records of a file.", **own)
@@ -51,7 +51,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         Ratios to the bare dataset, `read` and `parsed`, and bytes by which the memory
         grew from the first of our epochs to the last, `growth`.
     """
-    folder = tempfile.mkdtemp(prefix="official-input-", dir=flags_obj.folder)
+    folder = tempfile.mkdtemp(prefix="official-records-", dir=flags_obj.folder)
     try:
         return _run(flags_obj, folder)
     finally:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from official.benchmark import executor, gate, machines, suites, verdicts
-from official.benchmark.history import DEFAULT_PATH, History, Record, new_record
+from official.benchmark.exchange import Record
+from official.benchmark.history import DEFAULT_PATH, History, new_record
 from official.utils import app
 from official.utils.logs import console
 
@@ -128,6 +129,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         night = _begin(history, flags_obj, jobs, build)
     else:
         print(f"going on with the night {night['night']}", flush=True)
+    machines.warn_if_busy()
     print(f"machine: {night['machine']['text']}\nbuild: {build.text}", flush=True)
     try:
         _run_plan(history, night, jobs, build, flags_obj)
@@ -253,20 +255,18 @@ def _table(night: Record, entries: dict[str, dict]) -> str:
             shown_against(quantity.name, entry) for quantity in verdicts.QUANTITIES
         ]
         runs = f"{entry['good_runs']}/{entry['runs']}"
-        quality = quality_text(key, entry)
+        quality = quality_text(entry)
         seconds = f"{entry['seconds']:.0f}"
         rows.append((model, recipe, entry["verdict"], runs, quality, *values, seconds))
     return "\n".join(console.table(rows))
 
 
-def quality_text(key: str, entry: dict) -> str:
+def quality_text(entry: dict) -> str:
     """The metrics that the gate looks at, each with its median over the seeds."""
-    model, _, _ = key.partition("/")
-    bands = suites.find(key).bands if ":" not in model else {}
     metrics = entry["metrics"]
-    return ", ".join(
-        f"{name} {metrics[name]:.4g}" for name in bands or metrics if name in metrics
-    )
+    # A micro-benchmark has no band; its first metrics tell most.
+    names = entry["bands"] or list(metrics)[:3]
+    return ", ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
 
 
 def shown_against(quantity: str, entry: dict) -> str:
@@ -274,7 +274,7 @@ def shown_against(quantity: str, entry: dict) -> str:
     value = entry["values"].get(quantity)
     text = gate.shown(quantity, value)
     before = entry["limits"].get(quantity)
-    if before and value is not None:
+    if before and before["median"] and value is not None:
         text += f" ({value / before['median'] - 1:+.0%})"
     return text
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from official.benchmark import machines
 from official.benchmark import run as run_command
 from official.benchmark.history import History, new_record
 from official.utils.flags import core as flags_core
@@ -91,7 +92,14 @@ def test_a_slower_night_is_a_regression(nightly, monkeypatch):
     assert "toy/good slower: examples/s 900, limit 930 from 2 nights" in output
     assert "900 (-10%)" in output
     # Accepted, the limits begin anew.
-    history.add(new_record("acceptance", job="toy/good", reason="a safer kernel"))
+    history.add(
+        new_record(
+            "acceptance",
+            job="toy/good",
+            reason="a safer kernel",
+            machine=vars(machines.machine()),
+        )
+    )
     assert nightly("toy/good", "--seeds=1")[0] == 0
     assert nightly("toy/good", "--seeds=1")[0] == 0
     monkeypatch.setenv("FAKE_SPEED", "800")

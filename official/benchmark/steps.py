@@ -19,11 +19,13 @@ class Training:
         task: the model's part, its data loaded.
         loop: the loop with the network.
         description: which data set it trains on.
+        total_steps: the length of the learning rate's schedule.
     """
 
     task: Task
     loop: Loop
     description: str
+    total_steps: int
 
     def batches(self) -> Iterator:
         """The batches of the training, from the first on."""
@@ -69,4 +71,5 @@ def prepare(recipe: Recipe, settings: Settings) -> Training:
         settings.train_epochs * task.training_stream().steps_per_epoch
     )
     with precision.policy(precision.resolve_dtype(settings.dtype)):
-        return Training(task, loop.build_loop(task, strategy, steps), description)
+        built = loop.build_loop(task, strategy, steps)
+    return Training(task, built, description, steps)

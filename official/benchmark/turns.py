@@ -13,7 +13,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from official.benchmark import machines, processes
 from official.benchmark.suites import Job
@@ -30,42 +30,58 @@ _MIN_PAIRS = 5
 
 
 class WorkerError(Exception):
-    """A worker did not answer; says which side it was and why."""
+    """A worker did not answer; says which side it was, why, and where its log is."""
 
-    def __init__(self, side: int, reason: str):
+    def __init__(self, side: int, reason: str, log_path: str):
         super().__init__(reason)
         self.side = side
+        self.log_path = log_path
 
 
 class Worker:
-    """A training in another process, driven step by step."""
+    """A training in another process, driven step by step.
 
-    def __init__(self, job: Job, seed: int, build: machines.Build, log_path: str):
-        """Starts the process; `wait` waits until it is ready."""
-        arguments = ["-m", "official.benchmark.worker"]
-        arguments += [f"--target={job.key}", f"--seed={seed}"]
-        if job.data_dir:
-            arguments.append(f"--data_dir={job.data_dir}")
-        self._log_path = log_path
-        self._time_limit = job.time_limit()
+    The process speaks as `official.benchmark.worker` does.
+
+    Attributes:
+        log_path: the file that takes its stderr.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log_path: str,
+        time_limit: float,
+        environment: Mapping[str, str],
+    ):
+        """Starts the process; `wait` waits until it is ready.
+
+        Args:
+            command: program and arguments.
+            log_path: file that takes its stderr; its folder is the working directory.
+            time_limit: seconds after which an answer is not waited for any more.
+            environment: the environment variables.
+        """
+        self.log_path = log_path
+        self._time_limit = time_limit
         self._rest = b""
         with open(log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [build.python, *arguments],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=machines.environment(),
+                env=dict(environment),
                 cwd=os.path.dirname(log_path),
                 start_new_session=True,
             )
 
     def wait(self) -> dict:
-        """What the worker says once it is built: `batch_size`."""
+        """What the worker says once it is built: `batch_size`, and what else it has."""
         return self._answer()
 
     def train(self, count: int) -> dict:
-        """Trains `count` steps: `seconds` and `losses`."""
+        """Trains `count` steps: `seconds`, and of a recipe's worker `losses`."""
         with contextlib.suppress(BrokenPipeError):  # It shows in the missing answer.
             self._process.stdin.write(json.dumps({"steps": count}).encode() + b"\n")
             self._process.stdin.flush()
@@ -82,7 +98,7 @@ class Worker:
             read = os.read(descriptor, 65536)
             if not read:
                 code = self._process.wait(timeout=60)
-                text = processes.log_text(self._log_path, 20_000)
+                text = processes.log_text(self.log_path, 20_000)
                 said = processes.last_error(text)
                 raise RuntimeError(f"exit code {code}: {said}")
             self._rest += read
@@ -101,6 +117,15 @@ class Worker:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process.stdout.close()
+
+
+def _start(job: Job, seed: int, build: machines.Build, log_path: str) -> Worker:
+    """A worker that trains a recipe with a build."""
+    command = [build.python, "-m", "official.benchmark.worker"]
+    command += [f"--target={job.key}", f"--seed={seed}"]
+    if job.data_dir:
+        command.append(f"--data_dir={job.data_dir}")
+    return Worker(command, log_path, job.time_limit(), machines.environment())
 
 
 def take_turns(
@@ -131,11 +156,11 @@ def take_turns(
     try:
         for side in order:
             log_path = os.path.join(folder, f"turns-{('baseline', 'candidate')[side]}")
-            workers[side] = Worker(job, seed, builds[side], f"{log_path}.txt")
+            workers[side] = _start(job, seed, builds[side], f"{log_path}.txt")
         for side in order:
-            _ask(side, workers[side].wait)
-        losses = [_ask(side, workers[side].train, FIRST_STEPS) for side in (0, 1)]
-        timed = [_ask(side, workers[side].train, _WARM_UP_STEPS) for side in order]
+            _ask(workers, side, Worker.wait)
+        losses = [_ask(workers, side, Worker.train, FIRST_STEPS) for side in (0, 1)]
+        timed = [_ask(workers, side, Worker.train, _WARM_UP_STEPS) for side in order]
         step = max(answer["seconds"] for answer in timed) / _WARM_UP_STEPS
         count = max(1, round(_TURN_SECONDS / step))
         pairs = min(_PAIRS, int(_ROUND_SECONDS / (2 * count * step)))
@@ -144,7 +169,8 @@ def take_turns(
             # A B, B A, A B ...: what grows or fades over a pair falls out.
             turn = order if pair % 2 == 0 else order[::-1]
             seconds = {
-                side: _ask(side, workers[side].train, count)["seconds"] for side in turn
+                side: _ask(workers, side, Worker.train, count)["seconds"]
+                for side in turn
             }
             ratios.append(seconds[0] / seconds[1])
         return ratios, [answer["losses"] for answer in losses]
@@ -153,8 +179,9 @@ def take_turns(
             worker.close()
 
 
-def _ask(side, function, *arguments) -> dict:
+def _ask(workers: dict[int, Worker], side: int, function, *arguments) -> dict:
+    worker = workers[side]
     try:
-        return function(*arguments)
+        return function(worker, *arguments)
     except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-        raise WorkerError(side, str(error)) from None
+        raise WorkerError(side, str(error), worker.log_path) from None

@@ -109,18 +109,18 @@ def speed_change(quantity: Quantity, value: float, allowed: Limits | None) -> in
 
 def out_of_band(
     bands: Mapping[str, tuple[float, float]], metrics: Mapping[str, float | None]
-) -> list[str]:
-    """What one run misses, a phrase a metric.
+) -> dict[str, str]:
+    """What one run misses: a phrase by metric.
 
     A metric that is missing or not a number is out of every band.
     """
-    found = []
+    found = {}
     for name, (low, high) in bands.items():
         value = metrics.get(name)
         if value is None or not math.isfinite(value):
-            found.append(f"{name} is missing or no number")
+            found[name] = f"{name} is missing or no number"
         elif not low <= value <= high:
-            found.append(f"{name} {value:.4g} is outside {low:g} to {high:g}")
+            found[name] = f"{name} {value:.4g} is outside {low:g} to {high:g}"
     return found
 
 

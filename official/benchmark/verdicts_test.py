@@ -60,15 +60,15 @@ def test_the_direction_of_a_regression_is_the_quantity_s_own():
 
 def test_bands():
     bands = {"accuracy": (0.9, 1.0), "loss": (0.1, 0.5)}
-    assert verdicts.out_of_band(bands, {"accuracy": 0.9, "loss": 0.5}) == []
-    assert verdicts.out_of_band(bands, {"accuracy": 0.8999, "loss": 0.05}) == [
-        "accuracy 0.8999 is outside 0.9 to 1",
-        "loss 0.05 is outside 0.1 to 0.5",
-    ]
+    assert verdicts.out_of_band(bands, {"accuracy": 0.9, "loss": 0.5}) == {}
+    assert verdicts.out_of_band(bands, {"accuracy": 0.8999, "loss": 0.05}) == {
+        "accuracy": "accuracy 0.8999 is outside 0.9 to 1",
+        "loss": "loss 0.05 is outside 0.1 to 0.5",
+    }
     for value in (None, math.nan):
-        assert verdicts.out_of_band(bands, {"accuracy": value, "loss": 0.2}) == [
-            "accuracy is missing or no number"
-        ]
+        assert verdicts.out_of_band(bands, {"accuracy": value, "loss": 0.2}) == {
+            "accuracy": "accuracy is missing or no number"
+        }
 
 
 # Examples a second of mnist/instant, the same build and seed one after the other on
