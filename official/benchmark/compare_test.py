@@ -171,7 +171,7 @@ sys.meta_path.insert(0, Finder())
 def test_a_build_against_itself_and_against_a_slower_one(tmp_path):
     """Twenty comparisons of one build with itself, five with one that is 10 % slower.
 
-    About 45 minutes on two cores; nothing else should run meanwhile.
+    An hour on two slow cores; nothing else should run meanwhile.
     """
     hook = tmp_path / "hook"
     hook.mkdir()

@@ -73,7 +73,7 @@ def execute(
         machine=vars(machines.machine()),
         build={"text": build.text, "versions": build.versions},
         project=machines.commit(),
-        load=machines.load(),
+        busy=machines.busy(),
         command=shown_command(arguments),
         log=log_path,
         **fields,

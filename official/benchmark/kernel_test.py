@@ -103,14 +103,14 @@ def test_the_peak_is_measured_once_for_each_precision(tmp_path, measured):
 
 def test_a_busy_machine_is_said(tmp_path, measured, monkeypatch, capsys):
     console.reset_warnings()
-    monkeypatch.setattr(machines, "load", lambda: 1.0)
+    monkeypatch.setattr(machines, "busy", lambda: 0.1)
     peak.find("fp32", str(tmp_path / "peaks.json"))
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(machines, "load", lambda: 2.0)
+    monkeypatch.setattr(machines, "busy", lambda: 0.5)
     peak.find("fp32", str(tmp_path / "peaks.json"))
     assert capsys.readouterr().err == ""
     peak.find("bf16", str(tmp_path / "peaks.json"))
-    assert "load 2.0 each" in capsys.readouterr().err
+    assert "takes 50% of the cores" in capsys.readouterr().err
 
 
 def test_another_tensorflow_has_a_peak_of_its_own(cache, measured, monkeypatch):

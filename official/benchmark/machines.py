@@ -32,8 +32,8 @@ for name in ("tensorflow", "tf-nightly", "tensorflow-cpu", "tf-nightly-cpu", "ke
         pass
 print(json.dumps(found))
 """
-# The load of a core above which a measurement is disturbed.
-_BUSY = 0.6
+# The part of all cores in use above which a measurement is disturbed.
+BUSY = 0.15
 _TENSORFLOWS = ("tensorflow", "tf-nightly", "tensorflow-cpu", "tf-nightly-cpu")
 
 
@@ -174,17 +174,17 @@ def _git(*arguments: str) -> str | None:
 
 def warn_if_busy() -> None:
     """Warns where other work runs on this machine, which spoils every speed."""
-    found = load()
-    if found is not None and found > _BUSY:
+    found = busy()
+    if found > BUSY:
         console.warn(
-            f"other work runs on this machine (load {found:.1f} a core): speeds will "
-            "be too low; end it, or run later"
+            f"other work takes {found:.0%} of this machine's cores: speeds will be too "
+            "low; end it, or run later"
         )
 
 
-def load() -> float | None:
-    """Work that waits for each core: 0 on an idle machine; None where unknown."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except OSError:
-        return None
+def busy() -> float:
+    """The part of all cores in use, seen over a fifth of a second while this one waits.
+
+    The system's load average is no answer: for minutes it still has the run before.
+    """
+    return psutil.cpu_percent(interval=0.2) / 100

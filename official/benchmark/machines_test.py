@@ -51,11 +51,11 @@ def test_the_commit_says_whether_files_differ(monkeypatch):
 
 
 def test_a_busy_machine_is_warned_of(monkeypatch, capsys):
-    for load, warns in ((0.1, False), (None, False), (1.5, True)):
+    for part, warns in ((0.1, False), (0.5, True)):
         console.reset_warnings()
-        monkeypatch.setattr(machines, "load", lambda load=load: load)
+        monkeypatch.setattr(machines, "busy", lambda part=part: part)
         machines.warn_if_busy()
-        assert ("load 1.5 a core" in capsys.readouterr().err) == warns
+        assert ("takes 50% of this machine's cores" in capsys.readouterr().err) == warns
 
 
 def test_runs_find_this_project_first(monkeypatch):

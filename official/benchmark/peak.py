@@ -19,8 +19,6 @@ _TURN_SECONDS = 0.2
 # A matrix whose product takes longer is larger than what the peak needs.
 _LONGEST_SECONDS = 0.5
 _MOST_PRODUCTS = 100
-# Work for each core, of which this process is up to 1.
-_BUSY = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +54,14 @@ def find(dtype: str, path: str, measure_anew: bool = False) -> Peak:
         entry = known[key]
         return Peak(entry["flops_per_second"], entry["size"])
     print(f"measuring the peak of matrix products in {dtype}, once", flush=True)
-    load = machines.load()
-    if load is not None and load > _BUSY:
+    busy = machines.busy()
+    if busy > machines.BUSY:
         console.warn(
-            f"other work waits for the cores (load {load:.1f} each), so the peak may "
-            "come out too low; --measure_peak measures it anew"
+            f"other work takes {busy:.0%} of the cores, so the peak may come out too "
+            "low; --measure_peak measures it anew"
         )
     peak = measure(dtype)
-    entry = vars(peak) | {"machine": machine.text, "load": load, "time": time.time()}
+    entry = vars(peak) | {"machine": machine.text, "busy": busy, "time": time.time()}
     _write(path, _read(path) | {key: entry})
     return peak
 
