@@ -1,13 +1,12 @@
 """The file `results.json`: what a run ended with, written last."""
 
-import importlib.metadata
 import json
 import platform
 import sys
 from collections.abc import Mapping
 
 from official.utils.errors import UserError
-from official.utils.logs import files
+from official.utils.logs import files, run_record
 
 _REMEDY = "finish the run: the same command with the same --model_dir"
 
@@ -102,8 +101,7 @@ def versions() -> dict[str, str | None]:
     return {
         "python": platform.python_version(),
         "tensorflow": tf.version.VERSION,
-        # From the package's metadata: a main without a network need not import Keras.
-        "keras": importlib.metadata.version("keras"),
+        "keras": run_record.keras_version(),
         "numpy": np.__version__,
         "official": getattr(official, "__version__", None),
     }

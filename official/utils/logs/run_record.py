@@ -55,7 +55,7 @@ def run_record(
             "version": tf.version.VERSION,
             "git_hash": tf.version.GIT_VERSION,
         },
-        "keras_version": importlib.metadata.version("keras"),
+        "keras_version": keras_version(),
         "python_version": platform.python_version(),
         "tensorflow_environment_variables": [
             {"name": name, "value": value}
@@ -67,6 +67,20 @@ def run_record(
             for name in sorted(run_parameters)
         ],
     }
+
+
+def keras_version() -> str | None:
+    """Returns the version of Keras, from the package's metadata; None if unknown.
+
+    A main without a network need not import Keras. Beside tf-nightly the package is
+    named keras-nightly.
+    """
+    for name in ("keras", "keras-nightly"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return None
 
 
 def write_run_record(path: str, record: Mapping[str, object]) -> None:

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 
@@ -146,3 +147,19 @@ def test_gpus_are_counted_and_the_first_one_named(monkeypatch):
     assert run_record._gpu_info() == {"count": 2, "model": "GPU a"}
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: {})
     assert run_record._gpu_info() == {"count": 2}
+
+
+def test_keras_goes_by_two_names(monkeypatch):
+    found = {"keras-nightly": "3.16.0.dev1"}
+
+    def version(name):
+        if name not in found:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert run_record.keras_version() == "3.16.0.dev1"
+    found["keras"] = "3.15.1"
+    assert run_record.keras_version() == "3.15.1"
+    found.clear()
+    assert run_record.keras_version() is None
