@@ -9,6 +9,7 @@ from official.utils.recipes import Recipe
 
 def recipe(name, is_default=False, **flags):
     return Recipe(
+        model="toy",
         name=name,
         module="official.toy.toy",
         size="quick",
