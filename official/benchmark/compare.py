@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from official.benchmark import (
+    command,
     executor,
     gate,
     machines,
@@ -30,12 +31,10 @@ from official.benchmark import (
 from official.benchmark import run as run_command
 from official.benchmark.exchange import Record
 from official.benchmark.history import History, new_record
-from official.utils import app
+from official.benchmark.turns import SIDES
 from official.utils.errors import UserError
 from official.utils.logs import console
 
-SIDES = ("baseline", "candidate")
-UNFINISHED = "unfinished"
 # Start-up and memory come from few whole runs, so their thresholds are wide: median
 # and interval.
 _STARTUP_THRESHOLDS = (0.25, 0.1)
@@ -80,10 +79,10 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         suite=flags_obj.suite,
         seeds=flags_obj.seeds,
         machine=vars(machines.machine()),
-        builds=[{"text": b.text, "versions": b.versions} for b in builds],
+        builds=[build.record() for build in builds],
         project=machines.commit(),
         jobs={},
-        verdict=UNFINISHED,
+        verdict=gate.UNFINISHED,
     )
     history.add(comparison)
     machines.warn_if_busy()
@@ -130,6 +129,7 @@ class _Comparison:
         self._folder = folder
         self._seeds = run_command.seeds_of(job, flags_obj.seeds)
         self._limits = run_command.limits_of(flags_obj)
+        self._keep = flags_obj.keep
         self._entry: dict[str, Any] = {
             "verdict": verdicts.SAME,
             "reasons": [],
@@ -149,7 +149,8 @@ class _Comparison:
         entry = self._entry
         pairs: list[list[Record]] = []
         for number, seed in enumerate(self._seeds):
-            pairs.append(self._pair(number, seed, keep=number == 0))
+            # The SavedModels of the first pair are still needed.
+            pairs.append(self._pair(number, seed, keep=self._keep or number == 0))
             if not self._both_ran(pairs[-1]):
                 return entry
             if number == 0 and not self._job.micro:
@@ -160,7 +161,7 @@ class _Comparison:
             self._judge(pairs)
         return entry
 
-    def _pair(self, number: int, seed: int, keep: bool = False) -> list[Record]:
+    def _pair(self, number: int, seed: int, keep: bool) -> list[Record]:
         """A run of either side; even pairs begin with the baseline, odd ones not."""
         found = {}
         for side in (0, 1) if number % 2 == 0 else (1, 0):
@@ -193,18 +194,13 @@ class _Comparison:
 
     def _record_failure(self, side: str, status: str, detail: str, log: str) -> None:
         """Records what was no run of the recipe, so that the report shows its log."""
-        build = self._builds[SIDES.index(side)]
         self._history.add(
-            new_record(
-                "run",
-                night=self._night,
-                job=self._job.key,
-                digest=self._job.digest,
-                seed=self._seeds[0],
+            executor.run_record(
+                self._job,
+                self._seeds[0],
+                self._builds[SIDES.index(side)],
+                self._night,
                 side=side,
-                machine=vars(machines.machine()),
-                build={"text": build.text, "versions": build.versions},
-                project=machines.commit(),
                 command="",
                 status=status,
                 detail=detail,
@@ -229,8 +225,9 @@ class _Comparison:
             self._fail(SIDES[side], f"{status}: {reason}")
             if log_path:
                 self._record_failure(SIDES[side], status, reason, log_path)
-        for run in runs:
-            executor.remove_large_files(run)
+        if not self._keep:
+            for run in runs:
+                executor.remove_large_files(run)
 
     def _measure_speed(self, pairs: list[list[Record]]) -> None:
         """Rounds until the ratio of the speeds is decided."""
@@ -252,7 +249,7 @@ class _Comparison:
             number = len(entry["rounds"])
             seed = self._seeds[number % len(self._seeds)]
             if not in_turns:
-                pairs.append(self._pair(number, seed))
+                pairs.append(self._pair(number, seed, self._keep))
                 if not self._both_ran(pairs[-1]):
                     return
                 entry["rounds"].append([_ratio(pairs[-1], "examples_per_second")])
@@ -369,8 +366,7 @@ def table_rows(comparison: Record) -> list[Sequence[str]]:
 
 def main() -> None:
     """The command line."""
-    summary = __doc__.splitlines()[0]
-    app.main(define_flags, run, (), summary, user_error_code=2)
+    command.main(define_flags, run, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ def test_equal_builds_are_the_same(comparing):
     assert [run["seed"] for run in runs] == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_runs_leave_stays_if_it_is_kept(comparing, tmp_path, keep):
+    comparing("toy/good", None, None, f"--keep={keep}", "--seeds=2")
+    # Two seeds and a third round, on both sides.
+    kept = list(tmp_path.glob("logs/*/*/run/checkpoints"))
+    assert len(kept) == (6 if keep else 0)
+
+
 @pytest.mark.parametrize(
     ("candidate", "verdict", "code", "reason"),
     [

@@ -64,15 +64,11 @@ def execute(
     run_folder = os.path.join(folder, "run")
     log_path = os.path.join(folder, "log.txt")
     arguments = [*job.arguments(seed, run_folder), *extra]
-    record = new_record(
-        "run",
-        night=night,
-        job=job.key,
-        digest=job.digest,
-        seed=seed,
-        machine=vars(machines.machine()),
-        build={"text": build.text, "versions": build.versions},
-        project=machines.commit(),
+    record = run_record(
+        job,
+        seed,
+        build,
+        night,
         busy=machines.busy(),
         command=shown_command(arguments),
         log=log_path,
@@ -110,6 +106,31 @@ def execute(
     if not keep:
         remove_large_files(run_folder)
     return record
+
+
+def run_record(
+    job: Job, seed: int, build: machines.Build, night: str, **fields: object
+) -> Record:
+    """A record of the kind `run`, with what every one says of its origin.
+
+    Args:
+        job: what is run.
+        seed: of the run.
+        build: the interpreter.
+        night: what the run belongs to.
+        **fields: further fields.
+    """
+    return new_record(
+        "run",
+        night=night,
+        job=job.key,
+        digest=job.digest,
+        seed=seed,
+        machine=vars(machines.machine()),
+        build=build.record(),
+        project=machines.commit(),
+        **fields,
+    )
 
 
 def remove_large_files(run_folder: str) -> None:

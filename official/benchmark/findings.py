@@ -10,18 +10,23 @@ from official.benchmark.exchange import Record, without_folders
 from official.benchmark.history import History
 from official.utils.errors import UserError
 
-# Of a night that still runs or was cut short; of its recipes that have no run yet, and
-# of those that the project does not know any more.
-UNFINISHED = "unfinished"
+# Of an unfinished night's recipes that have no run yet, and of those that the project
+# does not know any more.
 NOT_RUN, NOT_JUDGED = "not run", "not judged"
 MAX_NIGHTS_SHOWN = 60
 
 _GOOD = (verdicts.GOOD, verdicts.FASTER, verdicts.SAME)
 _BAD = ("regression", verdicts.SLOWER, verdicts.WORSE, verdicts.BROKEN)
-_NO_ENTRY = {
-    **dict(reasons=[], regressions=[], values={}, metrics={}, limits={}, digest=""),
-    **dict(bands={}, missed=[]),
-}
+_NO_ENTRY = dict(
+    reasons=[],
+    regressions=[],
+    values={},
+    metrics={},
+    limits={},
+    digest="",
+    bands={},
+    missed=[],
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +139,7 @@ def gather(history: History, night: str | None, folder: str) -> Findings:
     elif "verdict" not in shown:
         runs = history.records("run", shown["night"])
         shown |= {
-            "verdict": UNFINISHED,
+            "verdict": gate.UNFINISHED,
             "jobs": _preliminary(shown, runs, earlier, acceptances),
         }
     shown = _with_plain_reasons(shown)
@@ -228,9 +233,9 @@ def headline(record: Record) -> str:
     """The verdict on a night or a comparison in one sentence."""
     entries = record["jobs"].values()
     count = "1 recipe" if len(entries) == 1 else f"{len(entries)} recipes"
-    if record["verdict"] == UNFINISHED and record["kind"] == "comparison":
+    if record["verdict"] == gate.UNFINISHED and record["kind"] == "comparison":
         return f"Unfinished: {count} compared"
-    if record["verdict"] == UNFINISHED:
+    if record["verdict"] == gate.UNFINISHED:
         done = sum(entry["runs"] for entry in entries)
         return f"Unfinished: {done} of {len(record['plan'])} runs are done"
     if record["verdict"] == "good":

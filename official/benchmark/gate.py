@@ -10,6 +10,7 @@ from official.benchmark.suites import Job
 
 # Exit codes, and what they say of a night.
 EXIT_CODES = {"good": 0, "regression": 1, "could not run": 2}
+UNFINISHED = "unfinished"  # A night or comparison that runs, or was cut short.
 _REGRESSIONS = (verdicts.WORSE, verdicts.SLOWER, verdicts.BROKEN)
 _NO_RESULT = (verdicts.INTERRUPTED, verdicts.SKIPPED)
 _BROKEN = (processes.CRASHED, processes.HUNG, processes.OUT_OF_MEMORY)

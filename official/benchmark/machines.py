@@ -62,6 +62,10 @@ class Build:
     python: str
     versions: dict[str, str]
 
+    def record(self) -> dict:
+        """The build as records have it, without the path."""
+        return {"text": self.text, "versions": self.versions}
+
     @property
     def text(self) -> str:
         """Such as `tensorflow 2.21.0, keras 3.15.1, Python 3.11.7`."""

@@ -76,7 +76,7 @@ class Benchmark:
             "dataset": self.settings.dataset,
             "metrics": dict(metrics),
             "steps": int(self.training.loop.optimizer.iterations),
-            "resumed_from_steps": 0,
+            "resumed_from_steps": [],
             "examples_per_second": examples_per_second,
             "startup_seconds": self.startup_seconds,
             "wall_seconds": _seconds_of_process(),

@@ -151,9 +151,9 @@ class _Watch:
             self.end(signal.SIGKILL)
 
     def _memory(self) -> int:
-        """Resident bytes of the process and its children, not older than half a second.
+        """Resident bytes of the process and its children; 0 too soon after a look.
 
-        Only every half second, because a look costs the driver a millisecond.
+        One look every half second, because each costs the driver a millisecond.
         """
         now = time.monotonic()
         if now - self._looked < _MEMORY_SECONDS:

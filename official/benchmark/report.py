@@ -14,13 +14,12 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from official.benchmark import compare, findings, page, verdicts
+from official.benchmark import command, compare, findings, page, verdicts
 from official.benchmark import run as run_command
 from official.benchmark.exchange import Record
 from official.benchmark.findings import Findings
 from official.benchmark.history import DEFAULT_PATH, History
 from official.benchmark.markup import printable
-from official.utils import app
 from official.utils.errors import UserError, writing
 
 # What the Markdown begins with; a file that does not is not replaced.
@@ -176,8 +175,7 @@ def _escaped(text: str) -> str:
 
 def main() -> None:
     """The command line."""
-    summary = __doc__.splitlines()[0]
-    app.main(define_flags, run, (), summary, user_error_code=2)
+    command.main(define_flags, run, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from official.benchmark import executor, gate, machines, suites, verdicts
+from official.benchmark import command, executor, gate, machines, suites, verdicts
 from official.benchmark.exchange import Record
 from official.benchmark.history import DEFAULT_PATH, History, new_record
-from official.utils import app
 from official.utils.logs import console
 
 _COLUMNS = (
@@ -161,7 +160,7 @@ def _begin(history, flags_obj, jobs, build) -> Record:
         suite=flags_obj.suite,
         plan=plan,
         machine=vars(machines.machine()),
-        build={"text": build.text, "versions": build.versions},
+        build=build.record(),
         project=machines.commit(),
     )
     history.add(night)
@@ -297,8 +296,7 @@ def _print_night(night: Record, history: History) -> None:
 
 def main() -> None:
     """The command line."""
-    summary = __doc__.splitlines()[0]
-    app.main(define_flags, run, (), summary, user_error_code=2)
+    command.main(define_flags, run, __doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

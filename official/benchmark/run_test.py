@@ -182,6 +182,24 @@ def test_what_cannot_run_is_one_line_and_exit_code_2(arguments, words, tmp_path)
     assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0]
 
 
+def test_a_mistake_of_the_nightly_is_no_regression(tmp_path):
+    code = "from official.benchmark import command, run\n"
+    code += "command.main(run.define_flags, lambda flags: %s, 'A test.')"
+    full_disk = "exec('raise OSError(28, \\'No space left on device\\')')"
+    for mistake, said in (
+        ("{}['key']", "KeyError: 'key'"),
+        (full_disk, "error: [Errno 28] No space left on device"),
+    ):
+        outcome = subprocess.run(
+            [sys.executable, "-c", code % mistake],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert outcome.returncode == 2
+        assert outcome.stderr.splitlines()[-1] == said
+
+
 def test_an_interpreter_without_tensorflow_is_refused(nightly, tmp_path):
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')

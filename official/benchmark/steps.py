@@ -60,16 +60,14 @@ def prepare(recipe: Recipe, settings: Settings) -> Training:
     import keras
 
     from official.utils.distribution import strategies
-    from official.utils.training import loop, precision
+    from official.utils.training import loop, optimizers, precision
 
     strategies.apply_process_settings(settings)
     keras.utils.set_random_seed(settings.seed)
     strategy = strategies.make_strategy(settings)
     task = importlib.import_module(recipe.module).task_class()(settings)
     description = task.load()
-    steps = settings.train_steps or (
-        settings.train_epochs * task.training_stream().steps_per_epoch
-    )
+    steps = optimizers.schedule_steps(settings, task.training_stream().steps_per_epoch)
     with precision.policy(precision.resolve_dtype(settings.dtype)):
         built = loop.build_loop(task, strategy, steps)
     return Training(task, built, description, steps)

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from official.benchmark import machines, processes
 from official.benchmark.suites import Job
 
+SIDES = ("baseline", "candidate")
 # Losses compared between builds; also the warm-up.
 FIRST_STEPS = 10
 _WARM_UP_STEPS = 4
@@ -155,8 +156,8 @@ def take_turns(
     workers: dict[int, Worker] = {}
     try:
         for side in order:
-            log_path = os.path.join(folder, f"turns-{('baseline', 'candidate')[side]}")
-            workers[side] = _start(job, seed, builds[side], f"{log_path}.txt")
+            log_path = os.path.join(folder, f"turns-{SIDES[side]}.txt")
+            workers[side] = _start(job, seed, builds[side], log_path)
         for side in order:
             _ask(workers, side, Worker.wait)
         losses = [_ask(workers, side, Worker.train, FIRST_STEPS) for side in (0, 1)]

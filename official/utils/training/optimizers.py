@@ -83,6 +83,11 @@ def _cosine(start, end, fraction):
     return end + (start - end) * 0.5 * (1.0 + ops.cos(math.pi * fraction))
 
 
+def schedule_steps(settings: Settings, steps_per_epoch: int) -> int:
+    """The length of the learning rate's schedule, in steps: that of the whole run."""
+    return settings.train_steps or settings.train_epochs * steps_per_epoch
+
+
 def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimizer that the flags describe.
 

@@ -16,7 +16,7 @@ from official.utils.flags.settings import profile_window
 from official.utils.logs import console
 from official.utils.logs.profile import ProfileWindow
 from official.utils.logs.run_log import RunLog
-from official.utils.training import checkpoints, effects
+from official.utils.training import checkpoints, effects, optimizers
 from official.utils.training.checkpoints import Checkpoints
 from official.utils.training.loop import build_loop
 from official.utils.training.pacing import Pace
@@ -80,8 +80,8 @@ class Trainer:
         self._stream = task.training_stream()
         self._validation = task.evaluation_stream("validation")
         # The schedule is that of the whole run, also where this part ends early.
-        schedule_steps = settings.train_steps or (
-            settings.train_epochs * self._stream.steps_per_epoch
+        schedule_steps = optimizers.schedule_steps(
+            settings, self._stream.steps_per_epoch
         )
         self._total_steps = min(
             schedule_steps, settings.max_train_steps or schedule_steps
