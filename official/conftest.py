@@ -5,7 +5,11 @@ import sys
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from official.utils.app import TENSORFLOW_ENVIRONMENT
+
+# Steps in the test's process are compared with those of mains.
+for name, value in TENSORFLOW_ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 
 # Replicas that tests can have in process: TensorFlow takes the number only once.
 NUM_VIRTUAL_CPUS = 3

@@ -12,6 +12,14 @@ from official.utils.errors import UserError
 from official.utils.flags import core as flags_core
 from official.utils.recipes import Recipe
 
+# What the user did not set; before the first import of TensorFlow, which reads it then.
+TENSORFLOW_ENVIRONMENT = {
+    # Warnings and information about the build are no concern of a run.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    # By itself TensorFlow uses oneDNN only on processors with AVX-512 VNNI or better.
+    # With AVX2 alone it makes convolutions two to three times as fast too.
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+}
 _HELP = ("-h", "--help", "-help", "--helpshort", "-helpshort", "--helpfull")
 
 
@@ -41,8 +49,8 @@ def main(
         summary: what the main does, the first line of its help.
         user_error_code: the exit code of what the user can mend.
     """
-    # Before the first import of TensorFlow, which reads it then.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name, value in TENSORFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     arguments = sys.argv[1:]
     flag_values = define_flags()

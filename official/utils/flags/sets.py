@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from official.utils.flags.settings import step_window
+from official.utils.flags.settings import run_fractions, step_window
 
 MODES = ("train_and_eval", "train", "eval", "predict", "export")
 DTYPES = ("fp32", "bf16", "fp16", "auto")
@@ -23,6 +23,7 @@ SCHEDULES = (
     "exponential",
     "inverse_sqrt",
     "one_cycle",
+    "step",
 )
 
 _REFUSED_STRATEGIES = {
@@ -224,6 +225,19 @@ def define_training(flag_values: flags.FlagValues) -> None:
         f"Steps over which the learning rate rises from 0 to its peak {_UNSET}.",
         low=0,
     )
+    define.string(
+        "decay_points",
+        None,
+        "Points of the run, as fractions of it, at which the schedule `step` lowers "
+        f"the learning rate {_UNSET}.",
+    )
+    define.number(
+        "decay_factor",
+        None,
+        f"What the schedule `step` multiplies the learning rate by {_UNSET}.",
+        low=0,
+        high=1,
+    )
     define.number(
         "momentum",
         None,
@@ -264,6 +278,12 @@ def define_training(flag_values: flags.FlagValues) -> None:
         None,
         "Checkpoint (a file prefix, or a folder for its newest) to start the weights "
         "of the network from.",
+    )
+    flags.register_validator(
+        "decay_points",
+        lambda text: text is None or run_fractions(text) is not None,
+        "should be ascending fractions of the run up to 1, as in 30/90,60/90,.9",
+        flag_values=flag_values,
     )
 
 

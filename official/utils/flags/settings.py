@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from absl import flags
@@ -18,6 +19,8 @@ FALLBACKS: Mapping[str, Any] = {
     "learning_rate": 0.01,
     "schedule": "constant",
     "warmup_steps": 0,
+    "decay_points": "30/90,60/90,80/90",
+    "decay_factor": 0.1,
     "momentum": 0.9,
     "weight_decay": 0.0,
     "clip_norm": 0.0,
@@ -167,6 +170,16 @@ def step_window(text: str) -> tuple[int, int] | None:
     except ValueError:
         return None
     return window if 0 <= window[0] < window[1] else None
+
+
+def run_fractions(text: str) -> tuple[float, ...] | None:
+    """The ascending points of `30/90,.8`, each within (0, 1]; None for other text."""
+    try:
+        points = tuple(float(Fraction(part.strip())) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
+        return None
+    is_within = all(0 < point <= 1 for point in points)
+    return points if is_within and list(points) == sorted(set(points)) else None
 
 
 def profile_window(settings: Settings) -> tuple[int, int] | None:

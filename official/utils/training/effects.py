@@ -20,6 +20,13 @@ _NO_EFFECT = {
         lambda s: s.schedule == "one_cycle",
         "one_cycle has a warm-up of its own",
     ),
+    **{
+        name: (
+            lambda s: s.schedule != "step",
+            "--schedule={schedule} has no steps; it is for step",
+        )
+        for name in ("decay_points", "decay_factor")
+    },
     "loss_scale": (lambda s: s.dtype != "fp16", "it is for --dtype=fp16"),
     "all_reduce_alg": (
         lambda s: s.distribution_strategy in ("off", "one_device"),

@@ -8,27 +8,53 @@ import tensorflow as tf
 from official.utils.training.task import Loss
 
 
-def classification_loss(logits: Any, batch: Mapping[str, Any]) -> Loss:
+def classification_loss(
+    logits: Any,
+    batch: Mapping[str, Any],
+    targets: Any = None,
+    label_smoothing: float = 0.0,
+    top_k: int | None = None,
+) -> Loss:
     """Cross entropy and accuracy of one class out of several.
 
     Args:
         logits: float [batch, classes].
         batch: `label`, integer [batch]; `example_weight`, float32 [batch], where rows
             do not all count.
+        targets: float32 [batch, classes], probabilities to be learnt where they are
+            not those of `label` alone. Accuracy always goes by `label`.
+        label_smoothing: share of the target that is spread evenly over all classes
+            (Szegedy et al. 2016, arXiv:1512.00567).
+        top_k: also count an example as right if its label is among so many best
+            guesses; not where there are no more classes than that.
 
     Returns:
-        Sums over the batch, with the metric `accuracy`.
+        Sums over the batch, with the metric `accuracy`, and `top_<k>_accuracy`.
     """
     labels = batch["label"]
     # A loss in half precision would lose what the network gained.
     logits = tf.cast(logits, tf.float32)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    num_classes = logits.shape[-1]
+    if targets is None and not label_smoothing:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    else:
+        if targets is None:
+            targets = tf.one_hot(labels, num_classes)
+        targets = targets * (1 - label_smoothing) + label_smoothing / num_classes
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     guesses = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-    hits = tf.cast(guesses == labels, tf.float32)
+    hits = {"accuracy": guesses == labels}
+    if top_k and top_k < num_classes:
+        own = tf.gather(logits, labels, batch_dims=1)
+        better = tf.math.count_nonzero(logits > own[:, tf.newaxis], axis=-1)
+        hits[f"top_{top_k}_accuracy"] = better < top_k
     weights = batch.get("example_weight", tf.ones_like(losses))
     weight = tf.reduce_sum(weights)
     return Loss(
         total=tf.reduce_sum(losses * weights),
         weight=weight,
-        metrics={"accuracy": (tf.reduce_sum(hits * weights), weight)},
+        metrics={
+            name: (tf.reduce_sum(tf.cast(hit, tf.float32) * weights), weight)
+            for name, hit in hits.items()
+        },
     )

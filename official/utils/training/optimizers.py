@@ -1,11 +1,13 @@
 """Optimizers and learning-rate schedules that the models share."""
 
+import collections
 import math
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import ops
 
-from official.utils.flags.settings import Settings
+from official.utils.flags.settings import Settings, run_fractions
 
 
 @keras.saving.register_keras_serializable(package="official")
@@ -16,7 +18,15 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     go on with another.
     """
 
-    def __init__(self, name: str, peak: float, total_steps: int, warmup_steps: int):
+    def __init__(
+        self,
+        name: str,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int,
+        decay_points: Sequence[float] = (),
+        decay_factor: float = 0.1,
+    ):
         """Describes a schedule.
 
         Args:
@@ -24,17 +34,21 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
                 `exponential`, by a hundredth to `total_steps`; `inverse_sqrt`, peak *
                 sqrt(warmup / step) (Vaswani et al. 2017); `one_cycle`, up to the peak
                 over 30 % of the steps from a 25th of it and down to nothing by a cosine
-                (Smith 2018).
+                (Smith 2018); `step`, times `decay_factor` at each of `decay_points`.
             peak: the largest learning rate.
             total_steps: steps of the whole run.
             warmup_steps: steps of a linear rise from 0, within `total_steps`; not for
                 `one_cycle`, which has its own.
+            decay_points: fractions of `total_steps`, ascending; for `step`.
+            decay_factor: for `step`.
         """
         super().__init__()
         self.name = name
         self.peak = peak
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
+        self.decay_points = tuple(decay_points)
+        self.decay_factor = decay_factor
 
     def __call__(self, step):
         """The learning rate of the update that follows `step` updates.
@@ -65,8 +79,15 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
                 max(1.0, self.warmup_steps)
                 / ops.maximum(step + 1.0, max(1.0, self.warmup_steps))
             ),
+            "step": lambda: self.decay_factor ** self._points_passed(step),
         }[self.name]()
         return self.peak * warm * decay
+
+    def _points_passed(self, step):
+        passed = ops.zeros_like(step)
+        for point in self.decay_points:
+            passed += ops.cast(step >= round(point * self.total_steps), "float32")
+        return passed
 
     def get_config(self):
         """Arguments of the constructor."""
@@ -75,6 +96,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             peak=self.peak,
             total_steps=self.total_steps,
             warmup_steps=self.warmup_steps,
+            decay_points=self.decay_points,
+            decay_factor=self.decay_factor,
         )
 
 
@@ -104,6 +127,8 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
             settings.learning_rate,
             total_steps,
             settings.warmup_steps,
+            run_fractions(settings.decay_points),
+            settings.decay_factor,
         ),
         weight_decay=settings.weight_decay or None,
         # The loop hands over the gradient of the whole batch, summed over replicas, so
@@ -134,3 +159,34 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
         return optimizers.LossScaleOptimizer(optimizer)
     optimizer.loss_scale_factor = float(settings.loss_scale)
     return optimizer
+
+
+def describe_weight_decay(
+    optimizer: keras.optimizers.Optimizer, variables: Mapping[str, keras.Variable]
+) -> str:
+    """Says which tensors the weight decay takes.
+
+    Args:
+        optimizer: with weight decay.
+        variables: the network's, by structural name.
+
+    Returns:
+        One line; tensors are counted by the last part of their name.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    taken, spared = collections.Counter(), collections.Counter()
+    num_weights = 0
+    for name, variable in variables.items():
+        if not variable.trainable:
+            continue
+        is_taken = inner._use_weight_decay(variable)
+        (taken if is_taken else spared)[name.rpartition("/")[2]] += 1
+        num_weights += math.prod(variable.shape) if is_taken else 0
+
+    def listed(counts):
+        return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+    return (
+        f"weight decay {inner.weight_decay} takes {listed(taken) or 'nothing'} "
+        f"({num_weights:,} weights) and leaves {listed(spared) or 'nothing'}"
+    )

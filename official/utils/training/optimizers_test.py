@@ -5,6 +5,7 @@ import pytest
 from official.utils.flags.sets import OPTIMIZERS
 from official.utils.testing.tasks import settings
 from official.utils.training import optimizers
+from official.utils.training.variables import named_variables
 
 
 def rates(name, warmup_steps=0, total_steps=100):
@@ -43,6 +44,39 @@ def test_one_cycle_peaks_at_three_tenths():
     assert found.argmax() == 30
     assert found[30] == pytest.approx(0.5)
     assert found[99] < 0.001
+
+
+def test_step_schedule_falls_at_its_points_after_the_warmup():
+    schedule = optimizers.Schedule("step", 0.4, 90, 5, (30 / 90, 60 / 90, 80 / 90))
+    found = np.array([float(schedule(step)) for step in range(90)])
+    np.testing.assert_allclose(found[:5], 0.08 * np.arange(1, 6), rtol=1e-6)
+    np.testing.assert_allclose(found[5:30], 0.4, rtol=1e-6)
+    np.testing.assert_allclose(found[30:60], 0.04, rtol=1e-6)
+    np.testing.assert_allclose(found[60:80], 0.004, rtol=1e-6)
+    np.testing.assert_allclose(found[80:], 0.0004, rtol=1e-6)
+    again = optimizers.Schedule.from_config(schedule.get_config())
+    assert float(again(33)) == float(schedule(33))
+
+
+def test_weight_decay_says_which_tensors_it_takes():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            keras.layers.Conv2D(5, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    flags = settings(optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
+    optimizer = optimizers.make_optimizer(flags, 100)
+    optimizer.build(model.trainable_variables)
+    said = optimizers.describe_weight_decay(optimizer, named_variables(model))
+    # 3 * 3 * 3 * 5 + 2 * 2 * 5 * 2 weights.
+    assert said == (
+        "weight decay 0.5 takes 2 kernel (175 weights) and leaves 2 bias, 1 gamma, "
+        "1 beta"
+    )
 
 
 def test_schedules_reload_from_their_config():

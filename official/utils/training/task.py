@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from official.utils.data.streams import EvaluationStream, TrainingStream
 from official.utils.errors import UserError
 from official.utils.export.saved_model import Signature
 from official.utils.flags.settings import Settings
+from official.utils.training import checkpoints
 
 
 @dataclasses.dataclass
@@ -39,6 +41,9 @@ class Task(abc.ABC):
         metric: the metric of validation data that `--stop_threshold` and
             `--export_best` look at; `validation_<metric>` in the log.
         higher_is_better: the direction of `metric`.
+        facts: what the network takes from the data, such as the names of the classes;
+            plain JSON. `load` sets it. It stands in every checkpoint, which gives it
+            back where a checkpoint is used without the data.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Task(abc.ABC):
     def __init__(self, settings: Settings):
         """Keeps the resolved flags; data is read by `load`."""
         self.settings = settings
+        self.facts: dict[str, Any] = {}
 
     @abc.abstractmethod
     def load(self) -> str:
@@ -88,6 +94,21 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def signatures(self, model: keras.Model) -> Mapping[str, Signature]:
         """Functions of the SavedModel; `serving_default` is among them."""
+
+    def initial_values(self, path: str, model: keras.Model) -> dict[str, np.ndarray]:
+        """The weights that `--init_checkpoint` names.
+
+        Args:
+            path: the flag's value.
+            model: the network, with fresh weights.
+
+        Returns:
+            A value for every variable of the network, by structural name.
+
+        Raises:
+            UserError: there is no readable checkpoint.
+        """
+        return checkpoints.read_initial(path)
 
     def explain(self, error: tf.errors.OpError) -> UserError | None:
         """What the user can mend behind an error that came up while data was read.

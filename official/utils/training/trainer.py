@@ -5,6 +5,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -33,11 +34,13 @@ class State:
         step: optimizer steps done.
         best_step: the step whose weights were best on validation data.
         best_value: their metric.
+        facts: see `Task.facts`.
     """
 
     step: int = 0
     best_step: int | None = None
     best_value: float | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Trainer:
@@ -90,6 +93,14 @@ class Trainer:
             settings.epochs_between_evals * self._stream.steps_per_epoch
         )
         self._build(schedule_steps)
+        if settings.weight_decay:
+            print(
+                optimizers.describe_weight_decay(
+                    self.loop.optimizer, named_variables(self.loop.model)
+                ),
+                flush=True,
+            )
+        self.state.facts = self._task.facts
         self._resume_or_begin()
 
     def restore(self) -> None:
@@ -98,12 +109,14 @@ class Trainer:
         Raises:
             UserError: there is none.
         """
-        self._build(total_steps=1)
         found = self._checkpoints.load_latest()
         if found is None:
             raise UserError(
                 f"{self._checkpoints.folder} holds no checkpoint; train there first"
             )
+        if not self._task.facts:
+            self._task.facts = found[1].get("facts", {})
+        self._build(total_steps=1)
         self._take(*found)
 
     def _build(self, total_steps: int) -> None:
@@ -112,8 +125,9 @@ class Trainer:
 
     def _take(self, values, state) -> str:
         source = self._checkpoints.prefix(state["step"])
-        checkpoints.assign(self._variables, values, source)
         self.state = State(**state)
+        _check_facts(self._task.facts, self.state.facts, source)
+        checkpoints.assign(self._variables, values, source)
         return source
 
     def _resume_or_begin(self) -> None:
@@ -133,7 +147,9 @@ class Trainer:
             print(f"resuming from {source}", flush=True)
             effects.warn_of_changed_flags(self._folder.read_flags(), settings)
         elif settings.init_checkpoint:
-            values = checkpoints.read_initial(settings.init_checkpoint)
+            values = self._task.initial_values(
+                settings.init_checkpoint, self.loop.model
+            )
             source = f"--init_checkpoint={settings.init_checkpoint}"
             checkpoints.assign(named_variables(self.loop.model), values, source)
         if self._workers.is_chief:
@@ -311,3 +327,19 @@ class Trainer:
             checkpoints.assign(self._variables, values, source)
         with self.averaged_weights():
             yield
+
+
+def _check_facts(here: Mapping, there: Mapping, source: str) -> None:
+    """Refuses a checkpoint of other data than this run's."""
+    for name in here:
+        if here[name] != there.get(name):
+            raise UserError(
+                f"{source} was trained with other {name.replace('_', ' ')}: "
+                f"{_short(there.get(name))} there, {_short(here[name])} here; give the "
+                "data it was trained on, or name another folder"
+            )
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
