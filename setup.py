@@ -29,7 +29,9 @@ CORE = [
 ]
 TEXT = ["tensorflow-text>=2.20", "sentencepiece", "sacrebleu", "num2words"]
 TREES = ["lightgbm"]
-ALL = TEXT + TREES
+# Weights of PyTorch; those of Keras need nothing more.
+VISION = ["safetensors"]
+ALL = TEXT + TREES + VISION
 TEST_TOOLS = [
     "pytest",
     "pytest-xdist",
@@ -55,6 +57,7 @@ setup(
     extras_require={
         "text": TEXT,
         "trees": TREES,
+        "vision": VISION,
         "all": ALL,
         "test": ALL + TEST_TOOLS,
         "parity": ["torch", "transformers", "tokenizers"],

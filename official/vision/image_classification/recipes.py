@@ -1,0 +1,126 @@
+"""What the classifier should reach, by which command, at what cost."""
+
+from official.utils.recipes import Cost, Recipe
+
+_MODULE = "official.vision.image_classification.classifier"
+_MACHINE = "2 cores of an AMD EPYC without AVX-512, fp32"
+
+_SHAPES = dict(
+    dataset="shapes",
+    model="resnet8",
+    batch_size=64,
+    optimizer="sgd",
+    learning_rate=0.2,
+    momentum=0.9,
+    weight_decay=0.002,
+    schedule="one_cycle",
+    batch_norm_momentum=0.9,
+    # Each picture is seen a few times only, and moved enough already.
+    crop="none",
+    eval_batch_size=250,
+)
+_CIFAR10 = dict(
+    batch_size=128,
+    optimizer="sgd",
+    learning_rate=0.2,
+    momentum=0.9,
+    weight_decay=0.005,
+    schedule="one_cycle",
+    batch_norm_momentum=0.9,
+    eval_batch_size=500,
+    dtype="auto",
+)
+
+RECIPES = (
+    Recipe(
+        name="instant",
+        model="resnet",
+        module=_MODULE,
+        size="instant",
+        flags=dict(_SHAPES, train_steps=60, steps_between_evals=60),
+        bands={"accuracy": (0.2, 1.0)},
+        seeds=(0,),
+        cost=None,
+        source="measured",
+    ),
+    Recipe(
+        name="shapes",
+        model="resnet",
+        module=_MODULE,
+        size="quick",
+        flags=dict(_SHAPES, train_epochs=4, epochs_between_evals=1),
+        bands={"accuracy": (0.95, 1.0)},
+        seeds=(0,),
+        cost=None,
+        source="measured",
+        is_default=True,
+    ),
+    Recipe(
+        name="cifar10_jpg",
+        model="resnet",
+        module=_MODULE,
+        size="full",
+        flags=dict(
+            _CIFAR10,
+            dataset="folder",
+            model="resnet20",
+            train_epochs=16,
+            epochs_between_evals=4,
+        ),
+        bands={"accuracy": (0.88, 1.0)},
+        seeds=(0,),
+        cost=None,
+        source="measured",
+    ),
+    Recipe(
+        name="cifar10",
+        model="resnet",
+        module=_MODULE,
+        size="paper",
+        flags=dict(
+            dataset="cifar10",
+            model="resnet56",
+            train_epochs=182,
+            epochs_between_evals=10,
+            batch_size=128,
+            optimizer="sgd",
+            learning_rate=0.1,
+            momentum=0.9,
+            # 2019: l2(2e-4), whose gradient is 4e-4 w; over 1 - momentum.
+            weight_decay=0.004,
+            schedule="step",
+            decay_points="91/182,136/182",
+            eval_batch_size=500,
+        ),
+        bands={"accuracy": (0.926, 0.938)},
+        seeds=(),
+        cost=None,
+        source="quoted models.md 1.3",
+        is_default=True,
+    ),
+    Recipe(
+        name="imagenet",
+        model="resnet",
+        module=_MODULE,
+        size="paper",
+        flags=dict(
+            dataset="imagenet",
+            model="resnet50",
+            train_epochs=90,
+            epochs_between_evals=1,
+            batch_size=256,
+            optimizer="sgd",
+            learning_rate=0.1,
+            momentum=0.9,
+            weight_decay=0.002,
+            schedule="step",
+            warmup_steps=25_000,
+            decay_points="30/90,60/90,80/90",
+        ),
+        bands={"accuracy": (0.76, 0.77)},
+        seeds=(),
+        cost=None,
+        source="quoted",
+        is_default=True,
+    ),
+)
