@@ -77,10 +77,12 @@ def run(
         verb = "evaluating on" if settings.mode == "eval" else "training on"
         print(f"{task.name}: {verb} {task.load()}", flush=True)
         print(f"model_dir: {folder.path}", flush=True)
+    dtype = precision.resolve_dtype(settings.dtype)
+    precision.warn_if_slow(dtype)
     writes = settings.mode.startswith("train") and workers.is_chief
     lock = folder.lock() if writes else contextlib.nullcontext()
     try:
-        with lock, precision.policy(precision.resolve_dtype(settings.dtype)):
+        with lock, precision.policy(dtype):
             experiment = _Experiment(task, strategy, folder, started)
             return getattr(experiment, settings.mode)()
     except _LOST_WORKER as error:

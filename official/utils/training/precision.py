@@ -1,10 +1,13 @@
 """The precision of a run's arithmetic."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+
+from official.utils.logs import console
 
 _POLICIES = {
     "fp32": "float32",
@@ -21,16 +24,32 @@ def resolve_dtype(dtype: str) -> str:
     """
     if dtype != "auto":
         return dtype
+    return "bf16" if _has_bf16() else "fp32"
+
+
+def warn_if_slow(dtype: str) -> None:
+    """Warns of a precision that the hardware has no instructions for.
+
+    Args:
+        dtype: resolved.
+    """
+    if dtype == "bf16" and not _has_bf16():
+        console.warn(
+            "--dtype=bf16: this hardware has no bfloat16 instructions, so that it is "
+            "several times slower than fp32; --dtype=auto takes the faster one"
+        )
+
+
+@functools.cache
+def _has_bf16() -> bool:
     gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        native = details.get("compute_capability", (0, 0)) >= (8, 0)
-    else:
-        import cpuinfo  # Asks for a second's work, hence only here.
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    import cpuinfo  # Asks for a second's work, hence only here.
 
-        instructions = set(cpuinfo.get_cpu_info().get("flags", ()))
-        native = bool(instructions & {"avx512_bf16", "amx_bf16", "bf16"})
-    return "bf16" if native else "fp32"
+    instructions = set(cpuinfo.get_cpu_info().get("flags", ()))
+    return bool(instructions & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @contextlib.contextmanager
