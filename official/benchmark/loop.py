@@ -12,6 +12,7 @@ use (peers.py).
 """
 
 import contextlib
+import math
 import os
 import statistics
 import tempfile
@@ -57,8 +58,8 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     """
     from official.benchmark import contenders, micro, peers, suites
 
-    model = suites.find(flags_obj.target).model
-    found = {name: peers.find(model, name) for name in flags_obj.peers}
+    key = suites.find(flags_obj.target).model
+    found = {name: peers.find(key, name) for name in flags_obj.peers}
     with contextlib.ExitStack() as stack:
         benchmark = stack.enter_context(micro.open_benchmark(flags_obj))
         training, settings = benchmark.training, benchmark.settings
@@ -69,12 +70,22 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         cache = os.path.join(micro.cache_folder(), "peers")
         others = {}
         for name, peer in found.items():
-            log_path = os.path.join(_folder_of_logs(flags_obj, stack), f"{name}.txt")
+            log_path = os.path.join(folder_of_logs(flags_obj, stack), f"{name}.txt")
             python = peers.interpreter(peer, cache)
-            worker = peers.start(peer, python, settings, benchmark.dtype, log_path)
+            model = training.loop.model
+            worker = peers.start(
+                peer,
+                python,
+                settings,
+                benchmark.dtype,
+                log_path,
+                model.input_shape[1] if "image_size" in peer.takes else None,
+            )
             stack.callback(worker.close)
-            size = training.loop.model.count_params()
-            others[name] = _peer_contender(name, worker, settings.batch_size, size)
+            size = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+            others[name] = _peer_contender(
+                name, peer, worker, settings.batch_size, size
+            )
         print(_row("network", "contender", "steps/s", "of fit", "rounds"))
         label = f"{flags_obj.target}, batch {settings.batch_size}"
         rates = _race(label, training, stream, ours, others, flags_obj)
@@ -142,7 +153,7 @@ def _metrics(rates, prefix) -> dict[str, float]:
     }
 
 
-def _folder_of_logs(flags_obj, stack) -> str:
+def folder_of_logs(flags_obj, stack) -> str:
     """`--model_dir`, or a folder that is gone in the end."""
     if flags_obj.model_dir is None:
         return stack.enter_context(tempfile.TemporaryDirectory())
@@ -152,7 +163,7 @@ def _folder_of_logs(flags_obj, stack) -> str:
     return folder
 
 
-def _peer_contender(name, worker, batch_size, num_parameters):
+def _peer_contender(name, peer, worker, batch_size, num_parameters):
     """A peer as a contender, once it has said that it trains the same."""
     from official.benchmark import micro
 
@@ -166,9 +177,11 @@ def _peer_contender(name, worker, batch_size, num_parameters):
             ) from None
 
     said = asked(worker.wait)
-    assert (said["batch_size"], said["parameters"]) == (batch_size, num_parameters), (
+    assert peer.trains(said, batch_size, num_parameters), (
         f"{name} trains another network: {said}"
     )
+    if peer.difference:
+        print(f"{name} differs: {peer.difference}")
     return micro.Contender(lambda count: asked(worker.train, count)["seconds"])
 
 

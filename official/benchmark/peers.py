@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 
 from official.benchmark import processes, turns
+from official.utils import app
 from official.utils.errors import UserError, writing
 from official.utils.flags.settings import Settings
 
@@ -39,17 +40,69 @@ class Peer:
     Attributes:
         requirements: for pip, each with its version.
         program: path of the program.
+        arguments: of the program, beside the hyperparameters.
+        takes: arguments of `start` that the program takes too.
+        environment: variables that it runs with, beside those of this process.
+        difference: in what its network differs from ours, in words; empty where both
+            have equally many parameters, which is checked then.
     """
 
     requirements: tuple[str, ...]
     program: str
+    arguments: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    difference: str = ""
+
+    def trains(self, said: Mapping[str, int], batch_size: int, parameters: int) -> bool:
+        """Whether what the program says of itself is what it should train.
+
+        Args:
+            said: its first line.
+            batch_size: ours.
+            parameters: weights of our network that are trained.
+        """
+        is_same = self.difference or said["parameters"] == parameters
+        return bool(is_same) and said["batch_size"] == batch_size
+
+
+_TORCH = ("torch==2.13.0", "numpy==2.4.6")
+_TENSORFLOW = "tensorflow==2.21.0"
+_RESNET_TAKES = ("image_size", "threads")
+# The products of a step as flops.py counts them, of `resnet50_v1` and `resnet50`.
+_VERSION_1 = (
+    "version 1 strides on a 1x1 convolution instead of the 3x3 behind it, so that one "
+    "takes a quarter of the pixels: less arithmetic by 6 %, to its advantage"
+)
+
+
+def _resnet_keras(library: str, version: str, **environment: str) -> Peer:
+    return Peer(
+        (_TENSORFLOW, f"{library}=={version}"),
+        str(_PROGRAMS / "resnet_keras.py"),
+        (f"--library={library}",),
+        _RESNET_TAKES,
+        environment,
+        _VERSION_1,
+    )
+
+
+def _resnet_torch(*arguments: str) -> Peer:
+    program = str(_PROGRAMS / "resnet_torch.py")
+    return Peer(_TORCH, program, arguments, _RESNET_TAKES)
 
 
 PEERS: dict[str, dict[str, Peer]] = {
-    "mnist": {
-        "torch": Peer(
-            ("torch==2.13.0", "numpy==2.4.6"), str(_PROGRAMS / "mnist_torch.py")
+    "mnist": {"torch": Peer(_TORCH, str(_PROGRAMS / "mnist_torch.py"))},
+    "resnet": {
+        "keras": _resnet_keras("keras", "3.15.1"),
+        "tf_keras": _resnet_keras("tf_keras", "2.21.0"),
+        # As our mains do; without it TensorFlow leaves oneDNN off on some processors.
+        "tf_keras_onednn": _resnet_keras(
+            "tf_keras", "2.21.0", TF_ENABLE_ONEDNN_OPTS="1"
         ),
+        "torch": _resnet_torch(),
+        "torch_compiled": _resnet_torch("--compile"),
     },
 }
 
@@ -74,7 +127,14 @@ def find(model: str, name: str) -> Peer:
 
 
 def start(
-    peer: Peer, python: str, settings: Settings, dtype: str, log_path: str
+    peer: Peer,
+    python: str,
+    settings: Settings,
+    dtype: str,
+    log_path: str,
+    image_size: int | None = None,
+    threads: int | None = None,
+    time_limit: float = _ANSWER_SECONDS,
 ) -> turns.Worker:
     """Starts a peer's program with the hyperparameters of a recipe.
 
@@ -84,11 +144,20 @@ def start(
         settings: resolved flags of the recipe's main.
         dtype: the precision, resolved.
         log_path: file that takes what it says on stderr.
+        image_size: height and width, where the program takes it.
+        threads: it computes with, likewise; None for its own choice.
+        time_limit: seconds after which an answer is not waited for any more.
     """
     values = dict(settings) | {"dtype": dtype}
     arguments = [f"--{name}={values[name]}" for name in _HYPERPARAMETERS]
+    for name, value in (("image_size", image_size), ("threads", threads)):
+        if name in peer.takes and value is not None:
+            arguments.append(f"--{name}={value}")
     return turns.Worker(
-        [python, peer.program, *arguments], log_path, _ANSWER_SECONDS, _environment()
+        [python, peer.program, *peer.arguments, *arguments],
+        log_path,
+        time_limit,
+        _environment() | peer.environment,
     )
 
 
@@ -166,8 +235,12 @@ def _run(command, shown) -> None:
         raise UserError(f"{shown} failed ({said}); mend that, or leave --peers out")
 
 
-def _environment() -> Mapping[str, str]:
-    """This process' environment without what would lead to its own packages."""
-    left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+def _environment() -> dict[str, str]:
+    """This process' environment without what would lead to its own packages.
+
+    What our mains set for TensorFlow is left out too, so that a peer runs as its
+    library comes; `Peer.environment` says where it does not.
+    """
+    left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", *app.TENSORFLOW_ENVIRONMENT)
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return kept | {"PYTHONNOUSERSITE": "1"}

@@ -4,8 +4,9 @@
 
 For each SavedModel it writes the outputs of `serving_default` on made-up inputs to the
 file OUTPUT (.npz). The inputs follow from the signature by whole-number arithmetic, so
-that every interpreter and NumPy makes the same. A signature that takes text has no
-made-up inputs; then the file holds nothing but `takes_text`.
+that every interpreter and NumPy makes the same; `image_bytes` gets PNG files. Another
+signature that takes text has no made-up inputs; then the file holds nothing but
+`takes_text`.
 """
 
 import sys
@@ -22,14 +23,21 @@ def main(pairs):
     for path, output in pairs:
         serve = _load(path).signatures["serving_default"]
         specs = serve.structured_input_signature[1]
-        if any(spec.dtype == tf.string for spec in specs.values()):
+        if any(_takes_text(name, spec) for name, spec in specs.items()):
             np.savez(output, takes_text=True)
             continue
         inputs = {
             name: tf.constant(_made_up(name, spec)) for name, spec in specs.items()
         }
         outputs = {name: value.numpy() for name, value in serve(**inputs).items()}
-        np.savez(output, **outputs)
+        # Strings come as objects, which could be read by unpickling only.
+        np.savez(
+            output,
+            **{
+                name: value.astype(bytes) if value.dtype == object else value
+                for name, value in outputs.items()
+            },
+        )
 
 
 def _load(path):
@@ -43,7 +51,14 @@ def _load(path):
         return tf.saved_model.load(path)
 
 
+def _takes_text(name, spec):
+    return spec.dtype == tf.string and name != "image_bytes"
+
+
 def _made_up(name, spec):
+    if spec.dtype == tf.string:
+        pixels = _made_up(name, tf.TensorSpec([_ROWS, 40, 48, 3], tf.uint8))
+        return [tf.io.encode_png(image).numpy() for image in pixels]
     shape = [_ROWS if size is None else size for size in spec.shape]
     count = int(np.prod(shape, dtype=np.int64))
     # A multiplicative hash of the position (Knuth, TAOCP 3, 6.4).

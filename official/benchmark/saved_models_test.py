@@ -59,6 +59,36 @@ def test_saved_models_are_asked_and_compared(tmp_path):
     )
 
 
+def save_reader(folder, name):
+    """A model that takes strings: how bright a picture is, and a word on it."""
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=name)])
+        def serve(self, content):
+            pixels = tf.map_fn(
+                lambda png: tf.ensure_shape(tf.io.decode_png(png, 3), [40, 48, 3]),
+                content,
+                fn_output_signature=tf.TensorSpec([40, 48, 3], tf.uint8),
+            )
+            means = tf.reduce_mean(tf.cast(pixels, tf.float32), [1, 2, 3])
+            words = tf.where(means > 127, "bright", "dark")
+            return {"means": means, "words": words}
+
+    model = Model()
+    tf.saved_model.save(model, str(folder), {"serving_default": model.serve})
+
+
+def test_models_of_pictures_are_asked_and_those_of_text_are_not(tmp_path):
+    save_reader(tmp_path / "a", "image_bytes")
+    save_reader(tmp_path / "b", "sentence")
+    pictures, text = ask(tmp_path / "a", tmp_path / "b")
+    with np.load(pictures) as found:
+        assert found["means"].shape == (8,) and 120 < found["means"].mean() < 135
+        assert set(found["words"]) <= {b"bright", b"dark"}
+    assert saved_models.difference(pictures, pictures) == (True, "equal")
+    assert saved_models.difference(text, text) == (True, "not asked (takes text)")
+
+
 def test_each_build_asks_both_models(tmp_path):
     save(tmp_path / "a", 1.0)
     save(tmp_path / "b", 2.0)

@@ -46,6 +46,7 @@ class Worker:
 
     Attributes:
         log_path: the file that takes its stderr.
+        pid: of the process.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Worker:
                 cwd=os.path.dirname(log_path),
                 start_new_session=True,
             )
+        self.pid = self._process.pid
 
     def wait(self) -> dict:
         """What the worker says once it is built: `batch_size`, and what else it has."""

@@ -2,20 +2,24 @@
 
     python -m official.benchmark.worker --target=mnist/instant
 
-The worker writes one JSON object a line to stdout: first `{"batch_size": ...}` once
-everything is built, then for each line `{"steps": N}` that it reads from stdin
+The worker writes one JSON object a line to stdout: first `{"batch_size": ...,
+"parameters": ...}`, the number of weights that are trained, once everything is built,
+then for each line `{"steps": N}` that it reads from stdin
 `{"seconds": ..., "losses": [...]}`, when these steps are done. It ends with its stdin.
 Whatever else the process prints goes to stderr.
 """
 
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from absl import flags
 
 from official.utils import app
+from official.utils.errors import UserError
 
 
 def define_flags() -> flags.FlagValues:
@@ -25,7 +29,35 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string("target", "mnist/instant", "The recipe: model/name.", **own)
     flags.DEFINE_integer("seed", 0, "Seed of the training.", **own)
     flags.DEFINE_string("data_dir", None, "Folder of the data set.", **own)
+    flags.DEFINE_string("dtype", None, "Precision. Default: the recipe's.", **own)
+    flags.DEFINE_list(
+        "flags",
+        [],
+        "Other flags of the recipe's main, as batch_size=32,use_synthetic_data=true.",
+        **own,
+    )
+    flags.DEFINE_boolean(
+        "in_memory", False, "Trains on the first batch again and again.", **own
+    )
     return flag_values
+
+
+def values_of(assignments: Sequence[str]) -> dict[str, str]:
+    """Flags of a main from `name=value` each, as `--flags` takes them.
+
+    Raises:
+        UserError: one has another form.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not (name and equals and value):
+            raise UserError(
+                f"--flags={assignment}: should be name=value, more of them between "
+                "commas"
+            )
+        values[name] = value
+    return values
 
 
 def run(flags_obj: flags.FlagValues) -> None:
@@ -33,16 +65,22 @@ def run(flags_obj: flags.FlagValues) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    from official.benchmark import steps, suites
+    from official.benchmark import micro, steps, suites
 
     recipe = suites.find(flags_obj.target)
-    settings = steps.settings_of(
-        recipe, seed=flags_obj.seed, data_dir=flags_obj.data_dir
-    )
+    own = dict(seed=flags_obj.seed, data_dir=flags_obj.data_dir, dtype=flags_obj.dtype)
+    settings = steps.settings_of(recipe, **own | values_of(flags_obj.flags))
     training = steps.prepare(recipe, settings)
-    batches = training.batches()
+    if flags_obj.in_memory:
+        stream = micro.InMemory(training.task.training_stream(), 1)
+        batches = training.loop.batches(stream, 0)
+    else:
+        batches = training.batches()
+    weights = training.loop.model.trainable_weights
+    parameters = sum(math.prod(weight.shape) for weight in weights)
+    said = {"batch_size": settings.batch_size, "parameters": parameters}
     step = 0
-    print(json.dumps({"batch_size": settings.batch_size}), file=answers)
+    print(json.dumps(said), file=answers)
     for line in sys.stdin:
         count = json.loads(line)["steps"]
         begun = time.perf_counter()

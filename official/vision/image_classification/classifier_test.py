@@ -48,7 +48,8 @@ pixels = tf.io.decode_image(contents[0], channels=3)[tf.newaxis]
 of_pixels = serve["serve_pixels"](image=pixels)
 np.savez(
     sys.argv[2],
-    **{name: found[name] for name in ("classes", "labels", "probabilities")},
+    labels=found["labels"].numpy().astype(bytes),
+    **{name: found[name] for name in ("classes", "probabilities")},
     of_pixels=of_pixels["probabilities"],
 )
 """

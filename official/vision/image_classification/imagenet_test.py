@@ -336,6 +336,7 @@ def test_no_folder(data_dir, message):
 @pytest.fixture(scope="module")
 def tfds_folder(tmp_path_factory):
     """`imagenet2012` as TFDS's own writer stores it, with a few real pictures."""
+    import tensorflow_datasets
     from tensorflow_datasets.datasets.imagenet2012 import (
         imagenet2012_dataset_builder as original,
     )
@@ -363,7 +364,9 @@ def tfds_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     # In place of the archives of 144 GB.
     with mock.patch.object(original.Builder, "_split_generators", split_generators):
-        original.Builder(data_dir=str(folder)).download_and_prepare()
+        builder = original.Builder(data_dir=str(folder))
+        config = tensorflow_datasets.download.DownloadConfig(try_download_gcs=False)
+        builder.download_and_prepare(download_config=config)
     return folder
 
 

@@ -1,6 +1,6 @@
 """What the classifier should reach, by which command, at what cost."""
 
-from official.utils.recipes import Cost, Recipe
+from official.utils.recipes import Recipe
 
 _MODULE = "official.vision.image_classification.classifier"
 _MACHINE = "2 cores of an AMD EPYC without AVX-512, fp32"

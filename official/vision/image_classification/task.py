@@ -175,12 +175,12 @@ class ClassificationTask(Task):
         settings, size = self.settings, self._size
         seeds = batch["seed"]
         if self._crop == "distorted":
-            if "image" in batch:
+            rows, read, is_decoded = _pictures(batch)
+            crop = preprocessing.random_crop
+            if is_decoded:
                 crop = preprocessing.random_crop_of_pixels
-            else:
-                crop = preprocessing.random_crop
             images = _map(
-                lambda image, seed: crop(image, seed, size), size, _images(batch), seeds
+                lambda row, seed: crop(read(row), seed, size), size, rows, seeds
             )
         else:
             images = self._whole(batch)
@@ -212,25 +212,13 @@ class ClassificationTask(Task):
     def _whole(self, batch):
         """Images as evaluation takes them, uint8 [rows, size, size, 3]."""
         size, resize = self._size, self._resize
-        if "image" not in batch:
-            return _map(
-                lambda content: preprocessing.center_crop(content, size, resize),
-                size,
-                _images(batch),
-            )
-        images = batch["image"]
-        if images.shape[1:3] == (size, size) and resize == size:
-            return images
-        return self._cropped_pixels(images)
-
-    def _cropped_pixels(self, images):
-        return _map(
-            lambda image: preprocessing.center_crop_of_pixels(
-                image, self._size, self._resize
-            ),
-            self._size,
-            images,
-        )
+        rows, read, is_decoded = _pictures(batch)
+        if is_decoded and rows.shape[1:3] == (size, size) and resize == size:
+            return rows
+        crop = preprocessing.center_crop
+        if is_decoded:
+            crop = preprocessing.center_crop_of_pixels
+        return _map(lambda row: crop(read(row), size, resize), size, rows)
 
     @property
     def _mixes(self) -> bool:
@@ -266,7 +254,6 @@ class ClassificationTask(Task):
         uint8 [N, height, width, 3]. Both give `classes`, int64 [N], `labels`, string
         [N], and `probabilities`, float32 [N, classes].
         """
-        size, resize = self._size, self._resize
         names = self.facts["class_names"]
 
         def classify(images):
@@ -280,16 +267,10 @@ class ClassificationTask(Task):
             }
 
         def from_bytes(image_bytes):
-            return classify(
-                _map(
-                    lambda content: preprocessing.center_crop(content, size, resize),
-                    size,
-                    image_bytes,
-                )
-            )
+            return classify(self._whole({"image_bytes": image_bytes}))
 
         def from_pixels(image):
-            return classify(self._cropped_pixels(image))
+            return classify(self._whole({"image": image}))
 
         content = tf.TensorSpec([None], tf.string, name="image_bytes")
         pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
@@ -320,13 +301,13 @@ def _arrays(part: parts.Part) -> dict[str, np.ndarray]:
     return {"path": part.paths, "label": part.labels}
 
 
-def _images(batch):
-    """Pixels, or the bytes of each file or record."""
+def _pictures(batch):
+    """Rows of pictures, a function that reads one, and whether it gives pixels."""
     if "image" in batch:
-        return batch["image"]
+        return batch["image"], tf.identity, True
     if "image_bytes" in batch:
-        return batch["image_bytes"]
-    return tf.map_fn(tf.io.read_file, batch["path"])
+        return batch["image_bytes"], tf.identity, False
+    return batch["path"], tf.io.read_file, False
 
 
 def _map(function, size, *tensors):

@@ -1,0 +1,255 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from official.benchmark import machines, peak, peers, rivals, turns, worker
+from official.utils.errors import UserError
+from official.utils.flags import core as flags_core
+
+# Speaks as a peer, and says that a step takes a time of its own.
+_PROGRAM = """
+import argparse, json, sys, threading, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--batch_size", type=int, default=4)
+parser.add_argument("--dtype")
+parser.add_argument("--step_seconds", type=float, default=0.5)
+parser.add_argument("--fails_at", type=int, default=-1)
+parser.add_argument("--is_restless", action="store_true")
+options, _ = parser.parse_known_args()
+def spin():
+    while True:
+        pass
+if options.is_restless:
+    threading.Thread(target=spin, daemon=True).start()
+said = {"batch_size": options.batch_size, "parameters": 1643370}
+print(json.dumps(said | {"versions": {"other": "1.2"}}), flush=True)
+for number, line in enumerate(sys.stdin):
+    if number == options.fails_at:
+        raise MemoryError("no more room")
+    time.sleep(0.2)
+    seconds = json.loads(line)["steps"] * options.step_seconds
+    print(json.dumps({"seconds": seconds}), flush=True)
+"""
+
+
+@pytest.fixture
+def entrant(tmp_path):
+    """Makes entrants of a program that only says that it trains."""
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+
+    def make(name, *arguments, accepts=lambda said: True):
+        command = [sys.executable, str(program), *arguments]
+        log_path = str(tmp_path / f"{name}.txt")
+        environment = machines.environment()
+        return rivals.Entrant(
+            name, lambda: turns.Worker(command, log_path, 60, environment), accepts
+        )
+
+    return make
+
+
+def test_rates_are_examples_a_second(entrant):
+    ours, other = rivals.race(
+        [entrant("official"), entrant("other", "--step_seconds=0.25")], 4, 3, 1.0
+    )
+    assert ours.rates == [8.0] * 3
+    assert other.rates == [16.0] * 3
+    assert other.versions == {"other": "1.2"}
+    # A bare Python, in bytes.
+    assert 2e6 < other.peak_memory_bytes < 1e9
+    assert other.idle_cpu < 0.02
+    assert ours.failure == other.failure == ""
+
+
+def test_one_that_fails_is_named_and_the_others_go_on(entrant, capsys):
+    results = rivals.race(
+        [
+            entrant("official"),
+            # The warm-up is two turns.
+            entrant("late", "--fails_at=3"),
+            entrant("never", "--fails_at=0"),
+            entrant("wrong", accepts=lambda said: said["parameters"] == 7),
+            entrant("good"),
+        ],
+        *(4, 2, 0.1),
+    )
+    failures = {result.name: result.failure for result in results}
+    assert failures["official"] == failures["good"] == ""
+    assert (
+        failures["late"]
+        == failures["never"]
+        == ("exit code 1: MemoryError: no more room")
+    )
+    assert failures["wrong"].startswith("it trains another network: {'batch_size': 4")
+    assert [len(result.rates) for result in results] == [2, 0, 0, 0, 2]
+    printed = capsys.readouterr().out
+    assert "late did not run: exit code 1: MemoryError" in printed
+    text = rivals.table("bf16", results, 1e9, 1e10)
+    assert "never did not run: exit code 1: MemoryError: no more room" in text
+    assert "times the best peer, good" in text
+
+
+def test_without_ours_there_is_no_race(entrant):
+    with pytest.raises(UserError, match=r"^official does not run: exit code 1: Mem"):
+        rivals.race([entrant("official", "--fails_at=1"), entrant("other")], 4, 1, 0.1)
+
+
+def test_one_that_works_out_of_its_turn_is_found(entrant):
+    results = rivals.race(
+        [entrant("official"), entrant("restless", "--is_restless")], 4, 2, 0.1
+    )
+    assert results[1].idle_cpu > 0.02
+    assert "restless took " in rivals.table("fp32", results, 1e9, 1e10)
+
+
+_RESULTS = [
+    rivals.Result("official", rates=[8.0, 12.0, 10.0], peak_memory_bytes=3 << 30),
+    rivals.Result("quick", rates=[8.0, 8.0, 8.0], peak_memory_bytes=4 << 30),
+    rivals.Result(
+        "lean", "is smaller", rates=[4.0, 6.0, 4.0], peak_memory_bytes=2 << 30
+    ),
+    rivals.Result("broken", failure="no compiler"),
+]
+
+
+def test_metrics():
+    # 10 examples a second of 3 FLOP each, where 60 can be had.
+    assert rivals.metrics_of("fp32", _RESULTS, 3.0, 60.0) == {
+        "fp32_share_of_peak": 0.5,
+        "fp32_ratio_to_best_peer": 1.25,  # of 1, 1.5 and 1.25
+        "fp32_memory_to_leanest_peer": 1.5,
+        "fp32_ratio_to_quick": 1.25,
+        "fp32_ratio_to_lean": 2.0,
+        "fp32_examples_per_second_official": 10.0,
+        "fp32_examples_per_second_quick": 8.0,
+        "fp32_examples_per_second_lean": 4.0,
+        "fp32_peak_memory_bytes_official": 3 << 30,
+        "fp32_peak_memory_bytes_quick": 4 << 30,
+        "fp32_peak_memory_bytes_lean": 2 << 30,
+    }
+
+
+def test_table():
+    assert rivals.table("fp32", _RESULTS, 3.0, 60.0).splitlines() == [
+        "fp32      examples/s   rounds   ours to it  of peak  peak memory",
+        "official  10           8 to 12              50.0%    3.00 GiB",
+        "quick     8            8 to 8   1.25        40.0%    4.00 GiB",
+        "lean      4            4 to 6   2.00                 2.00 GiB",
+        "broken    did not run",
+        "lean: is smaller",
+        "broken did not run: no compiler",
+        "ours is 1.25 times the best peer, quick",
+        "our memory is 1.50 times that of the leanest peer, lean",
+        "peak of matrix products in fp32: 0.0 GFLOP/s",
+    ]
+
+
+def test_ours_alone():
+    metrics = rivals.metrics_of("bf16", _RESULTS[:1], 3.0, 60.0)
+    assert "bf16_ratio_to_best_peer" not in metrics
+    assert metrics["bf16_share_of_peak"] == 0.5
+    assert "best peer" not in rivals.table("bf16", _RESULTS[:1], 3.0, 60.0)
+
+
+def _run(**values):
+    return rivals.run(
+        flags_core.make_flags(rivals.define_flags, target="mnist/instant", **values)
+    )
+
+
+def test_mnist(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+    other = peers.Peer((), str(program), ("--step_seconds=0.5",))
+    monkeypatch.setattr(peers, "PEERS", {"mnist": {"other": other}})
+    monkeypatch.setattr(peers, "interpreter", lambda peer, folder: sys.executable)
+    monkeypatch.setattr(peak, "find", lambda *arguments: peak.Peak(1e12, 512))
+    metrics = _run(
+        dtypes="fp32",
+        flags="batch_size=16",
+        rounds=2,
+        seconds=0.05,
+        model_dir=tmp_path / "run",
+    )
+    assert metrics["fp32_examples_per_second_other"] == 32.0
+    ours = metrics["fp32_examples_per_second_official"]
+    assert metrics["fp32_ratio_to_other"] == pytest.approx(ours / 32)
+    found = json.loads((tmp_path / "run" / "rivals.json").read_text())
+    assert found["metrics"] == metrics
+    assert (found["step"]["batch_size"], found["step"]["parameters"]) == (16, 1643370)
+    # kernel_test.py pins the products of a step.
+    share = found["step"]["flops"] / 16 * ours / 1e12
+    assert metrics["fp32_share_of_peak"] == pytest.approx(share)
+    (rates,) = (r["rates"] for r in found["results"]["fp32"] if r["name"] == "official")
+    assert len(rates) == 2
+    assert "1,643,370 weights" in capsys.readouterr().out
+
+
+def test_wrong_flags_are_one_line():
+    with pytest.raises(UserError, match=r"^--dtypes=fp64: should be among fp32, bf16"):
+        _run(dtypes="fp64")
+    with pytest.raises(UserError, match=r"^--peers=caffe: mnist has only torch$"):
+        _run(peers="caffe")
+    with pytest.raises(UserError, match=r"^--flags=batch_size: should be name=value"):
+        _run(flags="batch_size")
+    with pytest.raises(UserError, match="colour"):
+        _run(flags="colour=red", peers="torch")
+
+
+def test_flags_of_a_main():
+    assert worker.values_of(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
+
+
+def _first_answers(program, *arguments):
+    (path,) = {
+        p.program for p in peers.PEERS["resnet"].values() if program in p.program
+    }
+    ran = subprocess.run(
+        [sys.executable, path, "--batch_size=2", "--image_size=32", *arguments],
+        input='{"steps": 1}\n{"steps": 2}\n',
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_torch_has_our_network():
+    pytest.importorskip("torch")
+    said, first, second = _first_answers("resnet_torch")
+    assert (said["batch_size"], said["parameters"]) == (2, 25_557_032)
+    # ln 1000 = 6.9, and two pictures are learnt by heart.
+    assert 6 < first["loss"] < 8
+    assert second["loss"] < first["loss"]
+    assert second["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_keras_has_version_1():
+    said, first, second = _first_answers("resnet_keras", "--library=keras")
+    # The biases of 26,560 channels more than version 1.5.
+    assert said["parameters"] == 25_557_032 + 26_560
+    assert second["loss"] < first["loss"]
+
+
+def test_a_peer_is_told_what_it_takes(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(peers.turns, "Worker", lambda *given: started.append(given))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    names = ("batch_size", "optimizer", "learning_rate", "momentum", "seed")
+    settings = dict.fromkeys(names, 1) | {"dtype": "auto"}
+    for name in ("tf_keras", "tf_keras_onednn", "torch_compiled"):
+        peer = peers.find("resnet", name)
+        peers.start(peer, "python", settings, "bf16", "log", 64, 2, 9.0)
+    peers.start(peers.find("mnist", "torch"), "p", settings, "fp32", "log", 64, 2)
+    commands = [" ".join(given[0]) for given in started]
+    assert "--library=tf_keras --batch_size=1 " in commands[0]
+    assert commands[0].endswith("--dtype=bf16 --seed=1 --image_size=64 --threads=2")
+    assert "resnet_torch.py --compile " in commands[2]
+    assert commands[3].endswith("--dtype=fp32 --seed=1")
+    assert [given[2] for given in started] == [9.0, 9.0, 9.0, 300.0]
+    set_to = [given[3].get("TF_ENABLE_ONEDNN_OPTS") for given in started]
+    assert set_to == [None, "1", None, None]
