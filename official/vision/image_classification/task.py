@@ -23,6 +23,7 @@ from official.utils.training.losses import classification_loss
 from official.utils.training.task import Loss, Task
 from official.utils.training.variables import named_variables
 from official.vision.image_classification import (
+    augmentation,
     dataset,
     parts,
     prediction,
@@ -188,7 +189,7 @@ class ClassificationTask(Task):
                 images = preprocessing.pad_crop_flip(images, seeds, size // 8)
         if settings.rand_augment_layers:
             images = _map(
-                lambda image, seed: preprocessing.rand_augment(
+                lambda image, seed: augmentation.rand_augment(
                     image,
                     seed,
                     settings.rand_augment_layers,
@@ -232,7 +233,7 @@ class ClassificationTask(Task):
         images = preprocessing.normalize(batch["image"], self._normalization)
         if training and self._mixes:
             targets = tf.one_hot(batch["label"], len(self.facts["class_names"]))
-            images, targets = preprocessing.mix(
+            images, targets = augmentation.mix(
                 images,
                 targets,
                 batch["seed"],
