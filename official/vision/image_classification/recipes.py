@@ -37,7 +37,7 @@ RECIPES = (
         model="resnet",
         module=_MODULE,
         size="instant",
-        flags=dict(_SHAPES, train_steps=60, steps_between_evals=60),
+        flags=dict(_SHAPES, train_steps=250, steps_between_evals=250),
         bands={"accuracy": (0.2, 1.0)},
         seeds=(0,),
         cost=None,
