@@ -32,7 +32,7 @@ BLOCK_SIZE = 200
 
 # What is drawn for each picture, evenly from the first number to the second. Lengths
 # are in pixels, colours run from 0 to 1.
-AREA = (120, 250)  # Discs of diameter 12.4 to 17.8.
+AREA = (140, 270)  # Discs of diameter 13.4 to 18.5.
 SHIFT = (-4, 4)  # Of the centre, across and down.
 TILT = (-np.pi / 4, np.pi / 4)
 STRETCH = (-0.15, 0.15)  # Logarithm of the width's factor, and of the height's divisor.
@@ -43,7 +43,7 @@ PERIOD = (3, 9)
 LINE_REACH = (-5, 5)  # From the bend of a line to its ends, across and down.
 LINE_RADIUS = (0.5, 1.2)
 BRIGHTNESS = (0.7, 1.2)
-NOISE = (0.02, 0.08)
+NOISE = (0.02, 0.07)
 
 
 def load(seed: int) -> Dataset:
