@@ -471,9 +471,11 @@ def table(dtype: str, results: Sequence[Result], flops: float, peak: float) -> s
     """
     outcome = judge(results)
     rows = [(dtype, "examples/s", "rounds", "ours to it", "of peak", "peak memory")]
-    notes = []
+    notes, differing = [], {}
     for result in results:
         name = result.name
+        if result.difference:
+            differing.setdefault(result.difference, []).append(name)
         if result.failure:
             rows.append((name, "did not run", *[""] * 4))
             notes.append(f"{name} did not run: {result.failure}")
@@ -492,13 +494,12 @@ def table(dtype: str, results: Sequence[Result], flops: float, peak: float) -> s
                 f"{memory / 2**30:.2f} GiB" if memory else "unknown",
             )
         )
-        if result.difference:
-            notes.append(f"{name}: {result.difference}")
         if result.idle_cpu > _RESTLESS:
             notes.append(
                 f"{name} took {result.idle_cpu:.0%} of a core out of its turn, so that "
                 "all others come out too low"
             )
+    notes += [f"{', '.join(names)}: {what}" for what, names in differing.items()]
     if outcome.best:
         ratio = statistics.median(outcome.ratios[outcome.best])
         notes.append(f"ours is {ratio:.2f} times the best peer, {outcome.best}")

@@ -258,7 +258,7 @@ def test_best_step_survives_a_resume(evaluated, tmp_path):
     best = checkpoints.read(str(tmp_path / "checkpoints" / "ckpt-20"))
     last = checkpoints.read(str(tmp_path / "checkpoints" / "ckpt-60"))
     assert json.loads(last["state"].item()) == dict(
-        step=60, best_step=20, best_value=0.9
+        step=60, best_step=20, best_value=0.9, facts={}
     )
     # The best weights are the ones that test and validation metrics are reported of;
     # before that stands the evaluation at step 60.
