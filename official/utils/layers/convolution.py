@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from official.utils import hardware
+
 
 def _is_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
@@ -16,6 +18,10 @@ class Convolution(keras.layers.Conv2D):
     where a convolution strides over an even size, which moves the picture by a pixel.
     With a stride of 1 both are the same. The padding is part of TensorFlow's kernel;
     other backends pad in a step of its own.
+
+    In bfloat16 on hardware without instructions for it TensorFlow convolves in float32
+    and rounds the result, which is what such instructions compute, up to the order of
+    sums: its own kernels are about ten times slower there.
     """
 
     def __init__(self, filters, kernel_size, **kwargs):
@@ -49,15 +55,30 @@ class Convolution(keras.layers.Conv2D):
             return super().convolution_op(_padded(inputs, self._pads, 0.0), kernel)
         import tensorflow as tf
 
-        # "SAME" is the same with a stride of 1, and the better known path.
-        is_same = self.strides == (1, 1)
-        return tf.nn.conv2d(
-            inputs,
-            kernel,
-            self.strides,
-            "SAME" if is_same else [(0, 0), *self._pads, (0, 0)],
-            dilations=self.dilation_rate,
-        )
+        # "SAME" is the same where no stride meets a padding, and the better known path:
+        # oneDNN has no gradients of explicit paddings.
+        is_same = self.strides == (1, 1) or self.kernel_size == (1, 1)
+
+        def convolve(images, weights):
+            return tf.nn.conv2d(
+                images,
+                weights,
+                self.strides,
+                "SAME" if is_same else [(0, 0), *self._pads, (0, 0)],
+                dilations=self.dilation_rate,
+            )
+
+        if inputs.dtype != tf.bfloat16 or hardware.has_bfloat16():
+            return convolve(inputs, kernel)
+
+        # Casts once more for the gradients, so that nothing waits for them in float32.
+        # What else would be computed again is unused, and falls out of the graph.
+        @tf.recompute_grad
+        def convolve_in_float32(images, weights):
+            images, weights = (tf.cast(x, tf.float32) for x in (images, weights))
+            return tf.cast(convolve(images, weights), tf.bfloat16)
+
+        return convolve_in_float32(inputs, kernel)
 
 
 @keras.saving.register_keras_serializable(package="official")
@@ -84,9 +105,9 @@ class MaxPooling(keras.layers.MaxPooling2D):
             return super().call(_padded(inputs, self._pads, float("-inf")))
         import tensorflow as tf
 
-        return tf.nn.max_pool2d(
-            inputs, self.pool_size, self.strides, [(0, 0), *self._pads, (0, 0)]
-        )
+        # Apart, for the gradient of the pooling that pads by itself is the slower one.
+        padded = _padded(inputs, self._pads, inputs.dtype.min)
+        return tf.nn.max_pool2d(padded, self.pool_size, self.strides, "VALID")
 
 
 def _padded_shape(shape, pads):

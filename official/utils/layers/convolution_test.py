@@ -105,3 +105,37 @@ def test_layers_are_saved(tmp_path):
 def test_even_kernels_are_refused():
     with pytest.raises(AssertionError):
         Convolution(4, 2)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_bfloat16_without_instructions(monkeypatch, strides):
+    """The bits of a convolution in float32 of the same numbers, rounded."""
+    monkeypatch.setattr(convolution.hardware, "has_bfloat16", lambda: False)
+    layer = Convolution(4, 3, strides=strides, use_bias=False, dtype="mixed_bfloat16")
+    images = tf.cast(tf.constant(images_of(8)), tf.bfloat16)
+    layer.build(images.shape)
+    reference = Convolution(4, 3, strides=strides, use_bias=False)
+    reference.build(images.shape)
+    reference.kernel.assign(tf.cast(layer.kernel, tf.bfloat16))
+
+    @tf.function
+    def gradients(layer, images, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+        kernel = layer.kernel.value
+        return outputs, *tape.gradient(outputs, [images, kernel], upstream)
+
+    upstream = tf.cast(
+        tf.random.stateless_normal(layer(images).shape, [1, 2]), "bfloat16"
+    )
+    found = gradients(layer, images, upstream)
+    expected = gradients(
+        reference, *(tf.cast(x, "float32") for x in (images, upstream))
+    )
+    assert found[0].dtype == found[1].dtype == tf.bfloat16
+    assert found[2].dtype == tf.float32
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(
+            tf.cast(mine, tf.float32), tf.cast(tf.cast(other, tf.bfloat16), tf.float32)
+        )

@@ -1,12 +1,11 @@
 """The precision of a run's arithmetic."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import keras
-import tensorflow as tf
 
+from official.utils import hardware
 from official.utils.logs import console
 
 _POLICIES = {
@@ -17,14 +16,10 @@ _POLICIES = {
 
 
 def resolve_dtype(dtype: str) -> str:
-    """`fp32`, `bf16` or `fp16`; `auto` is bf16 where the hardware multiplies it.
-
-    That is: a GPU of compute capability 8.0 (Ampere) or later, else a CPU with
-    AVX-512 BF16, AMX or Arm's BF16 instructions.
-    """
+    """`fp32`, `bf16` or `fp16`; `auto` is bf16 where `hardware.has_bfloat16`."""
     if dtype != "auto":
         return dtype
-    return "bf16" if _has_bf16() else "fp32"
+    return "bf16" if hardware.has_bfloat16() else "fp32"
 
 
 def warn_if_slow(dtype: str) -> None:
@@ -33,23 +28,11 @@ def warn_if_slow(dtype: str) -> None:
     Args:
         dtype: resolved.
     """
-    if dtype == "bf16" and not _has_bf16():
+    if dtype == "bf16" and not hardware.has_bfloat16():
         console.warn(
             "--dtype=bf16: this hardware has no bfloat16 instructions, so that it is "
             "several times slower than fp32; --dtype=auto takes the faster one"
         )
-
-
-@functools.cache
-def _has_bf16() -> bool:
-    gpus = tf.config.get_visible_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return details.get("compute_capability", (0, 0)) >= (8, 0)
-    import cpuinfo  # Asks for a second's work, hence only here.
-
-    instructions = set(cpuinfo.get_cpu_info().get("flags", ()))
-    return bool(instructions & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @contextlib.contextmanager

@@ -24,7 +24,9 @@ _CIFAR10 = dict(
     optimizer="sgd",
     learning_rate=0.2,
     momentum=0.9,
-    weight_decay=0.005,
+    # A tenth of what 182 epochs take: in few, a small network fits too little anyway.
+    weight_decay=0.0005,
+    normalization="mean_std",
     schedule="one_cycle",
     batch_norm_momentum=0.9,
     eval_batch_size=500,
@@ -66,8 +68,8 @@ RECIPES = (
             _CIFAR10,
             dataset="folder",
             model="resnet20",
-            train_epochs=16,
-            epochs_between_evals=4,
+            train_epochs=21,
+            epochs_between_evals=7,
         ),
         # The aim. One run with seed 0 reached .8335.
         bands={"accuracy": (0.88, 1.0)},

@@ -109,8 +109,9 @@ class _Builder:
         if variant.has_large_stem:
             # [224, 224, 3] -> [112, 112, 64] -> [56, 56, 64]
             x = self.convolution(x, variant.filters[0], 7, 2, "stem")
-            x = layers.ReLU(name="stem_relu")(x)
-            return MaxPooling(3, strides=2, name="stem")(x)
+            # The largest is the same before and after a ReLU, and now there are fewer.
+            x = MaxPooling(3, strides=2, name="stem_pool")(x)
+            return layers.ReLU(name="stem")(x)
         x = self.convolution(x, variant.filters[0], 3, 1, "stem")
         return layers.ReLU(name="stem")(x)
 
