@@ -1,117 +1,22 @@
 import json
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from official.benchmark import machines, peak, peers, rivals, turns, worker
+from official.benchmark import peak, peers, races, rivals, worker
 from official.utils.errors import UserError
 from official.utils.flags import core as flags_core
 
-# Speaks as a peer, and says that a step takes a time of its own.
-_PROGRAM = """
-import argparse, json, sys, threading, time
-parser = argparse.ArgumentParser()
-parser.add_argument("--batch_size", type=int, default=4)
-parser.add_argument("--dtype")
-parser.add_argument("--step_seconds", type=float, default=0.5)
-parser.add_argument("--fails_at", type=int, default=-1)
-parser.add_argument("--is_restless", action="store_true")
-options, _ = parser.parse_known_args()
-def spin():
-    while True:
-        pass
-if options.is_restless:
-    threading.Thread(target=spin, daemon=True).start()
-said = {"batch_size": options.batch_size, "parameters": 1643370}
-print(json.dumps(said | {"versions": {"other": "1.2"}}), flush=True)
-for number, line in enumerate(sys.stdin):
-    if number == options.fails_at:
-        raise MemoryError("no more room")
-    time.sleep(0.2)
-    seconds = json.loads(line)["steps"] * options.step_seconds
-    print(json.dumps({"seconds": seconds}), flush=True)
-"""
-
-
-@pytest.fixture
-def entrant(tmp_path):
-    """Makes entrants of a program that only says that it trains."""
-    program = tmp_path / "program.py"
-    program.write_text(_PROGRAM)
-
-    def make(name, *arguments, accepts=lambda said: True):
-        command = [sys.executable, str(program), *arguments]
-        log_path = str(tmp_path / f"{name}.txt")
-        environment = machines.environment()
-        return rivals.Entrant(
-            name, lambda: turns.Worker(command, log_path, 60, environment), accepts
-        )
-
-    return make
-
-
-def test_rates_are_examples_a_second(entrant):
-    ours, other = rivals.race(
-        [entrant("official"), entrant("other", "--step_seconds=0.25")], 4, 3, 1.0
-    )
-    assert ours.rates == [8.0] * 3
-    assert other.rates == [16.0] * 3
-    assert other.versions == {"other": "1.2"}
-    # A bare Python, in bytes.
-    assert 2e6 < other.peak_memory_bytes < 1e9
-    assert other.idle_cpu < 0.02
-    assert ours.failure == other.failure == ""
-
-
-def test_one_that_fails_is_named_and_the_others_go_on(entrant, capsys):
-    results = rivals.race(
-        [
-            entrant("official"),
-            # The warm-up is two turns.
-            entrant("late", "--fails_at=3"),
-            entrant("never", "--fails_at=0"),
-            entrant("wrong", accepts=lambda said: said["parameters"] == 7),
-            entrant("good"),
-        ],
-        *(4, 2, 0.1),
-    )
-    failures = {result.name: result.failure for result in results}
-    assert failures["official"] == failures["good"] == ""
-    assert (
-        failures["late"]
-        == failures["never"]
-        == ("exit code 1: MemoryError: no more room")
-    )
-    assert failures["wrong"].startswith("it trains another network: {'batch_size': 4")
-    assert [len(result.rates) for result in results] == [2, 0, 0, 0, 2]
-    printed = capsys.readouterr().out
-    assert "late did not run: exit code 1: MemoryError" in printed
-    text = rivals.table("bf16", results, 1e9, 1e10)
-    assert "never did not run: exit code 1: MemoryError: no more room" in text
-    assert "times the best peer, good" in text
-
-
-def test_without_ours_there_is_no_race(entrant):
-    with pytest.raises(UserError, match=r"^official does not run: exit code 1: Mem"):
-        rivals.race([entrant("official", "--fails_at=1"), entrant("other")], 4, 1, 0.1)
-
-
-def test_one_that_works_out_of_its_turn_is_found(entrant):
-    results = rivals.race(
-        [entrant("official"), entrant("restless", "--is_restless")], 4, 2, 0.1
-    )
-    assert results[1].idle_cpu > 0.02
-    assert "restless took " in rivals.table("fp32", results, 1e9, 1e10)
-
-
+_PROGRAM = pathlib.Path(__file__).parent / "testdata" / "peer.py"
 _RESULTS = [
-    rivals.Result("official", rates=[8.0, 12.0, 10.0], peak_memory_bytes=3 << 30),
-    rivals.Result("quick", rates=[8.0, 8.0, 8.0], peak_memory_bytes=4 << 30),
-    rivals.Result(
+    races.Result("official", rates=[8.0, 12.0, 10.0], peak_memory_bytes=3 << 30),
+    races.Result("quick", rates=[8.0, 8.0, 8.0], peak_memory_bytes=4 << 30),
+    races.Result(
         "lean", "is smaller", rates=[4.0, 6.0, 4.0], peak_memory_bytes=2 << 30
     ),
-    rivals.Result("broken", failure="no compiler"),
+    races.Result("broken", failure="no compiler"),
 ]
 
 
@@ -147,6 +52,28 @@ def test_table():
     ]
 
 
+def test_one_that_failed_is_named_with_the_reason():
+    failure = "exit code 1: MemoryError: no more room"
+    results = [
+        races.Result("official", rates=[8.0, 8.0]),
+        races.Result("never", failure=failure),
+        races.Result("good", rates=[8.0, 8.0]),
+    ]
+    text = rivals.table("bf16", results, 1e9, 1e10)
+    assert "never did not run: exit code 1: MemoryError: no more room" in text
+    assert "times the best peer, good" in text
+
+
+def test_one_that_worked_out_of_its_turn_is_named():
+    results = [
+        races.Result("official", rates=[8.0, 8.0], idle_cpu=0.02),
+        races.Result("restless", rates=[8.0, 8.0], idle_cpu=0.021),
+    ]
+    text = rivals.table("fp32", results, 1e9, 1e10)
+    assert "restless took " in text
+    assert "official took " not in text
+
+
 def test_ours_alone():
     metrics = rivals.metrics_of("bf16", _RESULTS[:1], 3.0, 60.0)
     assert "bf16_ratio_to_best_peer" not in metrics
@@ -161,9 +88,7 @@ def _run(**values):
 
 
 def test_mnist(tmp_path, monkeypatch, capsys):
-    program = tmp_path / "program.py"
-    program.write_text(_PROGRAM)
-    other = peers.Peer((), str(program), ("--step_seconds=0.5",))
+    other = peers.Peer((), str(_PROGRAM), ("--step_seconds=0.5",))
     monkeypatch.setattr(peers, "PEERS", {"mnist": {"other": other}})
     monkeypatch.setattr(peers, "interpreter", lambda peer, folder: sys.executable)
     monkeypatch.setattr(peak, "find", lambda *arguments: peak.Peak(1e12, 512))

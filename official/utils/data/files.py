@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from official.utils.errors import UserError
+from official.utils.errors import UserError, one_line
 
 BLOCK_BYTES = 1 << 20
 MAX_BYTES = 1 << 30
@@ -34,6 +34,31 @@ def _file_errors(path: str) -> Iterator[None]:
             f"{path} cannot be read ({reason}); check that it is a file and that you "
             "have the right to read it"
         ) from error
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turns what is in the way of finding or reading files into a `UserError`.
+
+    Args:
+        what: the flag that names them, with its value, for the message.
+
+    Raises:
+        UserError: the code inside met a file or folder that cannot be read, or a name
+            that is not UTF-8.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"{what} cannot be read ({one_line(error)}); check the path and that you "
+            "have the right to read it"
+        ) from None
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise UserError(
+            f"{what} holds the file or folder {error.object!r:.300}, whose name is not "
+            "UTF-8; rename it"
+        ) from None
 
 
 def find(

@@ -16,6 +16,7 @@ from absl import flags
 from official.utils import app
 from official.utils.errors import UserError
 from official.vision.image_classification.classifier import MODELS
+from official.vision.image_classification.weight_names import PYTORCH_NAMINGS
 
 # Weights fit images of any size; small ones are enough to compare logits.
 _IMAGES_SHAPE = (2, 64, 64, 3)
@@ -43,7 +44,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_enum(
         "naming",
         "torchvision",
-        ("torchvision", "huggingface"),
+        PYTORCH_NAMINGS,
         "The names in the .safetensors file; those of torchvision are timm's too. With "
         "huggingface the v1 networks need downsample_in_bottleneck=True in the "
         "ResNetConfig.",
@@ -75,10 +76,10 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     from official.utils.training import checkpoints
     from official.utils.training.trainer import State
     from official.utils.training.variables import named_variables
-    from official.vision.image_classification import weights
+    from official.vision.image_classification import weight_files, weights
 
     is_file = target.endswith(".safetensors")
-    if not is_file and target.endswith(weights.SUFFIXES):
+    if not is_file and target.endswith(weight_files.SUFFIXES):
         raise UserError(
             f"--output={target}: only .safetensors files and folders are written"
         )
@@ -89,7 +90,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     model = _read(flags_obj.model, source)
     if is_file:
         tensors = weights.to_pytorch(model, flags_obj.naming)
-        weights.write_safetensors(target, tensors)
+        weight_files.write_safetensors(target, tensors)
     else:
         tensors = named_variables(model)
         checkpoints.Checkpoints(target).save(tensors, vars(State()))
@@ -115,13 +116,13 @@ def _read(name, path):
     """The network with the weights of a file, a checkpoint or a run."""
     from official.utils.training import checkpoints
     from official.utils.training.variables import named_variables
-    from official.vision.image_classification import resnet, weights
+    from official.vision.image_classification import resnet, weight_files, weights
 
     def build(num_classes):
         return resnet.build_model(name, num_classes, image_size=_IMAGES_SHAPE[1])
 
-    if path.endswith(weights.SUFFIXES):
-        found = weights.read(path, name)
+    if path.endswith(weight_files.SUFFIXES):
+        found = weight_files.read(path, name)
         model = build(weights.num_classes(found, path))
         values = weights.convert(found, model, new_head=False, source=path)
     else:

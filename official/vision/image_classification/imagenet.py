@@ -62,12 +62,13 @@ def load(data_dir: str | None, seed: int) -> Dataset:
             "the data set imagenet needs --data_dir: give the folder that holds "
             "train-00000-of-01024 and its like, or a TFDS folder of imagenet2012"
         )
-    if not tf.io.gfile.isdir(data_dir):
-        raise UserError(f"--data_dir={data_dir} is no folder; check the path")
-    folder = tfds.find(data_dir, "imagenet2012")
-    if folder is not None:
-        return _load_tfds(folder, seed)
-    return _load_shards(data_dir, seed)
+    with files.reading(f"--data_dir={data_dir}"):
+        if not tf.io.gfile.isdir(data_dir):
+            raise UserError(f"--data_dir={data_dir} is no folder; check the path")
+        folder = tfds.find(data_dir, "imagenet2012")
+        if folder is not None:
+            return _load_tfds(folder, seed)
+        return _load_shards(data_dir, seed)
 
 
 def _load_shards(data_dir: str, seed: int) -> Dataset:

@@ -7,14 +7,15 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import tensorflow as tf
 
-from official.utils.errors import UserError, one_line, writing
+from official.utils.data.files import reading
+from official.utils.errors import UserError, writing
 from official.utils.logs import console, files
-from official.vision.image_classification import image_folder, preprocessing
+from official.vision.image_classification import picture_check, picture_tree
 
 
 def write(
@@ -83,7 +84,8 @@ def find_files(inputs: str | None) -> list[str]:
     """The files that `--input` names, each once; those of a folder by their endings.
 
     Raises:
-        UserError: nothing is named, or a name matches no picture.
+        UserError: nothing is named, a name matches no picture, or a folder cannot be
+            read.
     """
     if not inputs:
         raise UserError(
@@ -92,27 +94,33 @@ def find_files(inputs: str | None) -> list[str]:
         )
     paths: dict[str, None] = {}
     for pattern in inputs.split(","):
-        found = []
-        for path in sorted(tf.io.gfile.glob(os.path.expanduser(pattern))) or (
-            # A name that is also a pattern, such as `a[1].jpg`.
-            tf.io.gfile.glob(glob.escape(os.path.expanduser(pattern)))
-        ):
-            if tf.io.gfile.isdir(path):
-                found += image_folder.find_pictures(path)
-            else:
-                found.append(path)
+        with reading(f"--input={pattern}"):
+            found = _match(os.path.expanduser(pattern))
         if not found:
             raise UserError(f"--input={pattern} matches no picture; check the path")
         paths.update(dict.fromkeys(found))
     return list(paths)
 
 
-def find_damaged(paths: Iterable[Any]) -> UserError | None:
+def _match(pattern: str) -> list[str]:
+    """The files that a pattern matches, and the pictures of the folders."""
+    found = []
+    for path in sorted(tf.io.gfile.glob(pattern)) or (
+        # A name that is also a pattern, such as `a[1].jpg`.
+        tf.io.gfile.glob(glob.escape(pattern))
+    ):
+        if tf.io.gfile.isdir(path):
+            found += picture_tree.find_pictures(path)
+        else:
+            found.append(path)
+    return found
+
+
+def find_damaged(paths: Iterable[str | bytes]) -> UserError | None:
     """The first file that cannot be read or decoded, as an error; None if all can."""
     for path in paths:
         path = os.fsdecode(path)
-        reason = _reason(path)
-        if reason:
+        if reason := picture_check.reason(path):
             return UserError(
                 f"{path} can no longer be decoded ({reason}); restore or remove it, "
                 "and start again"
@@ -122,21 +130,11 @@ def find_damaged(paths: Iterable[Any]) -> UserError | None:
 
 def _read(path: str) -> bytes | None:
     """The bytes of a picture, or None and a warning."""
-    reason = _reason(path)
-    if reason:
+    if reason := picture_check.reason(path):
         console.warn(f"{path} is left out: {reason}")
         return None
     with tf.io.gfile.GFile(path, "rb") as stream:
         return stream.read()
-
-
-def _reason(path: str) -> str | None:
-    """Why a picture cannot be decoded; None if it can."""
-    try:
-        preprocessing.decode(tf.io.read_file(path))
-    except tf.errors.OpError as error:
-        return one_line(error)
-    return None
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from official.vision.image_classification import (
     prediction,
     preprocessing,
     resnet,
+    weight_files,
     weights,
 )
 
@@ -120,7 +121,7 @@ class ClassificationTask(Task):
         new_head = self.settings.new_head
         variables = named_variables(model)
         fresh = {name: variables[name].numpy() for name in _HEAD}
-        if path.endswith(weights.SUFFIXES):
+        if path.endswith(weight_files.SUFFIXES):
             values = weights.read_initial(path, model, new_head)
         else:
             values = checkpoints.read_initial(path)

@@ -10,343 +10,41 @@ do not say how their pixels were normalised: weights of PyTorch mostly expect
 `--normalization=mean_std`, those of Keras' applications `caffe`.
 """
 
-import collections
-import contextlib
-import dataclasses
-import os
-import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from official.utils.errors import UserError, one_line
-from official.utils.logs import files
+from official.utils.errors import UserError
 from official.utils.training.variables import named_layers, named_variables
-from official.vision.image_classification import resnet
-
-SUFFIXES = (".safetensors", ".keras", ".h5")
-_SAFETENSORS, _KERAS_FILE, _HDF5_FILE = SUFFIXES
-_HEAD = "logits"
-# NumPy itself has no bfloat16, and the library reads none for it.
-_TYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": tf.bfloat16.as_numpy_dtype,
-    "I64": np.int64,
-    "I32": np.int32,
-}
-# Those whose weights stand in files without the network: `.weights.h5`, and the `.h5`
-# that Keras publishes.
-_APPLICATIONS = {
-    "resnet50_v1": "ResNet50",
-    "resnet101_v1": "ResNet101",
-    "resnet152_v1": "ResNet152",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Naming:
-    """What others call our layers and variables.
-
-    Templates may hold `stage`, `block` and `part`, counted from 1; with `0` behind, the
-    same from 0; and `stage2`, from 2.
-
-    Attributes:
-        stem: templates of the first convolution and its batch norm.
-        part: those within a block.
-        shortcut: those of a projection.
-        head: the last layer.
-        separator: stands between layer and variable.
-        variables: theirs by kind of layer and our name.
-        block: finds stage and block in a name.
-        is_pytorch: whether tensors are laid out as in PyTorch.
-    """
-
-    stem: tuple[str, str]
-    part: tuple[str, str]
-    shortcut: tuple[str, str]
-    head: str
-    separator: str
-    variables: Mapping[str, str]
-    block: str
-    is_pytorch: bool
-
-    def layer(self, ours: str) -> str:
-        """The name of one of our layers."""
-        if ours == _HEAD:
-            return self.head
-        place, kind = ours.rsplit("_", 1)
-        rank = ("conv", "norm").index(kind)
-        if place == "stem":
-            return self.stem[rank]
-        match = re.fullmatch(r"stage(\d+)_block(\d+)_(\d+|shortcut)", place)
-        stage, block = int(match[1]), int(match[2])
-        fields = dict(stage=stage, stage0=stage - 1, stage2=stage + 1)
-        fields |= dict(block=block, block0=block - 1)
-        if match[3] == "shortcut":
-            return self.shortcut[rank].format(**fields)
-        part = int(match[3])
-        return self.part[rank].format(part=part, part0=part - 1, **fields)
-
-    def variable(self, ours: str) -> str:
-        """The name of one of our variables, `model/<layer>/<variable>`."""
-        _, layer, name = ours.split("/")
-        theirs = self.variables.get(name, name)
-        return f"{self.layer(layer)}{self.separator}{theirs}"
-
-    def blocks(self, names) -> tuple[tuple[int, ...], bool]:
-        """Blocks of each stage, and whether they are bottlenecks."""
-        matches = filter(None, (re.match(self.block, name) for name in names))
-        places = {(int(match[1]), int(match[2])) for match in matches}
-        counts = collections.Counter(stage for stage, _ in places)
-        third = self.layer("stage1_block1_3_conv") + self.separator
-        is_bottleneck = any(name.startswith(third) for name in names)
-        return tuple(counts[stage] for stage in sorted(counts)), is_bottleneck
-
-    def axes(self, rank: int) -> tuple[int, ...]:
-        """The permutation from our layout to theirs."""
-        if not self.is_pytorch:
-            return tuple(range(rank))
-        return {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[rank]
-
-
-_PYTORCH = dict(
-    separator=".",
-    is_pytorch=True,
-    variables={
-        "kernel": "weight",
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "running_mean",
-        "moving_variance": "running_var",
-    },
+from official.vision.image_classification import resnet, weight_files
+from official.vision.image_classification.weight_names import (
+    BATCH_COUNTER,
+    NAMINGS,
+    PYTORCH_NAMINGS,
 )
-_KERAS = dict(separator="/", is_pytorch=False, variables={})
-_HF_STEM = "resnet.embedder.embedder"
-_HF_BLOCK = "resnet.encoder.stages.{stage0}.layers.{block0}"
-_NAMINGS = {
-    "torchvision": _Naming(
-        stem=("conv1", "bn1"),
-        part=(
-            "layer{stage}.{block0}.conv{part}",
-            "layer{stage}.{block0}.bn{part}",
-        ),
-        shortcut=(
-            "layer{stage}.{block0}.downsample.0",
-            "layer{stage}.{block0}.downsample.1",
-        ),
-        head="fc",
-        block=r"layer(\d+)\.(\d+)\.",
-        **_PYTORCH,
-    ),
-    "huggingface": _Naming(
-        stem=(f"{_HF_STEM}.convolution", f"{_HF_STEM}.normalization"),
-        part=(
-            f"{_HF_BLOCK}.layer.{{part0}}.convolution",
-            f"{_HF_BLOCK}.layer.{{part0}}.normalization",
-        ),
-        shortcut=(
-            f"{_HF_BLOCK}.shortcut.convolution",
-            f"{_HF_BLOCK}.shortcut.normalization",
-        ),
-        head="classifier.1",
-        block=r"resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\.",
-        **_PYTORCH,
-    ),
-    "keras.applications": _Naming(
-        stem=("conv1_conv", "conv1_bn"),
-        part=(
-            "conv{stage2}_block{block}_{part}_conv",
-            "conv{stage2}_block{block}_{part}_bn",
-        ),
-        shortcut=(
-            "conv{stage2}_block{block}_0_conv",
-            "conv{stage2}_block{block}_0_bn",
-        ),
-        head="predictions",
-        block=r"conv(\d+)_block(\d+)_",
-        **_KERAS,
-    ),
-    "official": _Naming(
-        stem=("stem_conv", "stem_norm"),
-        part=(
-            "stage{stage}_block{block}_{part}_conv",
-            "stage{stage}_block{block}_{part}_norm",
-        ),
-        shortcut=(
-            "stage{stage}_block{block}_shortcut_conv",
-            "stage{stage}_block{block}_shortcut_norm",
-        ),
-        head=_HEAD,
-        block=r"stage(\d+)_block(\d+)_",
-        **_KERAS,
-    ),
-}
-PYTORCH_NAMINGS = ("torchvision", "huggingface")
-# PyTorch counts batches where the momentum is not set; it is nothing that we have.
-_NOT_OURS = "num_batches_tracked"
-
-
-def read_safetensors(path: str) -> dict[str, np.ndarray]:
-    """Reads all tensors of a file.
-
-    Args:
-        path: a safetensors file of floats (of 16, 32 or 64 bits) and integers.
-
-    Returns:
-        Arrays by name, as they are stored; they are read-only.
-
-    Raises:
-        UserError: the file is missing, damaged, or holds other types; or the library
-            `safetensors` is missing.
-    """
-    library = _import_safetensors()
-    content = files.read_whole(path, "PyTorch weights", "check the path")
-    try:
-        entries = library.deserialize(content)
-    except library.SafetensorError as error:
-        raise UserError(
-            f"{path} is no whole safetensors file ({one_line(error)}); fetch it again"
-        ) from None
-    tensors = {}
-    for name, entry in entries:
-        if entry["dtype"] not in _TYPES:
-            raise UserError(
-                f"{path} holds {name} in {entry['dtype']}; store it in one of "
-                f"{', '.join(_TYPES)}"
-            )
-        values = np.frombuffer(entry["data"], _TYPES[entry["dtype"]])
-        tensors[name] = values.reshape(entry["shape"])
-    return tensors
-
-
-def write_safetensors(path: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a file, or replaces it.
-
-    Args:
-        path: the file.
-        tensors: arrays by name.
-
-    Raises:
-        UserError: it cannot be written, or the library `safetensors` is missing.
-    """
-    _import_safetensors()
-    import safetensors.numpy
-
-    # Not `ascontiguousarray`, which makes a vector of a scalar.
-    dense = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    # Hugging Face refuses a file that does not say for whom it is.
-    files.write_whole(path, safetensors.numpy.save(dense, metadata={"format": "pt"}))
-
-
-def _import_safetensors() -> Any:
-    try:
-        import safetensors
-    except ImportError as error:
-        raise UserError(
-            f"files of PyTorch need safetensors ({one_line(error)}); run "
-            "`pip install safetensors`"
-        ) from None
-    return safetensors
-
-
-def read(path: str, name: str) -> dict[str, np.ndarray] | keras.Model:
-    """Reads what another framework, or Keras, wrote.
-
-    Args:
-        path: a file whose name ends in one of `SUFFIXES`. Keras' may hold a model, or
-            the weights of an application alone.
-        name: the network that they are meant for, of `resnet.VARIANTS`; only weights
-            alone need it.
-
-    Returns:
-        Tensors by PyTorch's name, or a Keras model.
-
-    Raises:
-        UserError: the file is missing, damaged or of another kind.
-    """
-    if path.endswith(_SAFETENSORS):
-        return read_safetensors(path)
-    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
-        raise UserError(f"{path} is no file; check the path")
-    with _local(path) as local:
-        try:
-            if path.endswith(_KERAS_FILE) or _holds_model(local):
-                return keras.saving.load_model(local, compile=False)
-            return _application_with_weights(local, name, path)
-        except UserError:
-            raise
-        except Exception as error:
-            # Keras raises errors of many kinds for what is wrong with a file.
-            raise UserError(
-                f"{path} is no file of a Keras model that can be read "
-                f"({one_line(error)}); fetch or save it again"
-            ) from error
-
-
-@contextlib.contextmanager
-def _local(path: str) -> Iterator[str]:
-    """The path of a copy on disk where the file is elsewhere; HDF5 reads no buckets."""
-    if "://" not in path:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = os.path.join(folder, os.path.basename(path))
-        tf.io.gfile.copy(path, copy)
-        yield copy
-
-
-def _holds_model(path: str) -> bool:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return "model_config" in file.attrs
-
-
-def _application_with_weights(local: str, name: str, path: str) -> keras.Model:
-    """An application, with as many classes as the file of weights has."""
-    import h5py
-
-    if name not in _APPLICATIONS:
-        raise UserError(
-            f"{path} holds weights without a network, which are read for those of "
-            f"keras.applications only: give --model={', '.join(_APPLICATIONS)}, or "
-            "save the whole model as .keras"
-        )
-    matrices = []
-
-    def note(_, entry):
-        if isinstance(entry, h5py.Dataset) and entry.ndim == 2:
-            matrices.append(entry.shape)
-
-    with h5py.File(local, "r") as file:
-        file.visititems(note)
-    # The last layer holds the one matrix of these networks.
-    head = dict(classes=matrices[0][1]) if matrices else dict(include_top=False)
-    build = getattr(keras.applications, _APPLICATIONS[name])
-    application = build(weights=None, **head)
-    application.load_weights(local)
-    return application
 
 
 def num_classes(found: Mapping[str, np.ndarray] | keras.Model, source: str) -> int:
-    """How many classes there are in what `read` gave.
+    """The number of classes that weights are for.
+
+    Args:
+        found: from `weight_files.read`.
+        source: where it comes from, for messages.
+
+    Returns:
+        The outputs of its last layer.
 
     Raises:
         UserError: it has no last layer.
     """
     if isinstance(found, keras.Model):
         found = _folded(found)
-    for naming in _NAMINGS.values():
+    for naming in NAMINGS.values():
         bias = found.get(f"{naming.head}{naming.separator}bias")
         if bias is not None:
             return len(bias)
-    heads = " or ".join(naming.head for naming in _NAMINGS.values())
+    heads = " or ".join(naming.head for naming in NAMINGS.values())
     raise UserError(
         f"{source} has no last layer ({heads}); give a file that has one, or train "
         "with --init_checkpoint and --new_head"
@@ -376,7 +74,9 @@ def from_pytorch(
             names are given for a network that torchvision does not have.
     """
     tensors = {
-        name: value for name, value in tensors.items() if not name.endswith(_NOT_OURS)
+        name: value
+        for name, value in tensors.items()
+        if not name.endswith(BATCH_COUNTER)
     }
     if any(name.startswith("resnet.") for name in tensors):
         naming = "huggingface"
@@ -389,7 +89,7 @@ def from_pytorch(
             "...) nor those of Hugging Face's ResNetForImageClassification "
             f"(resnet.embedder. ...): {_first(tensors)}"
         )
-    return _converted(tensors, model, _NAMINGS[naming], new_head, source)
+    return _converted(tensors, model, NAMINGS[naming], new_head, source)
 
 
 def to_pytorch(model: keras.Model, naming: str) -> dict[str, np.ndarray]:
@@ -400,7 +100,7 @@ def to_pytorch(model: keras.Model, naming: str) -> dict[str, np.ndarray]:
 
     Args:
         model: from `resnet.build_model`.
-        naming: of `PYTORCH_NAMINGS`.
+        naming: of `weight_names.PYTORCH_NAMINGS`.
 
     Returns:
         float32 tensors by their names, and int64 `num_batches_tracked`, 0.
@@ -415,7 +115,7 @@ def to_pytorch(model: keras.Model, naming: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"Hugging Face has no network like {model.name}; give --naming=torchvision"
         )
-    names = _NAMINGS[naming]
+    names = NAMINGS[naming]
     tensors = {}
     for ours, variable in named_variables(model).items():
         value = np.asarray(variable.value, np.float32)
@@ -423,7 +123,7 @@ def to_pytorch(model: keras.Model, naming: str) -> dict[str, np.ndarray]:
         theirs = names.variable(ours)
         tensors[theirs] = np.asarray(value.transpose(axes), order="C")
         if theirs.endswith("running_var"):
-            counter = theirs.removesuffix("running_var") + _NOT_OURS
+            counter = theirs.removesuffix("running_var") + BATCH_COUNTER
             tensors[counter] = np.array(0, np.int64)
     return tensors
 
@@ -466,7 +166,7 @@ def from_keras_application(
     """
     tensors = _folded(application)
     is_ours = any(name.startswith("stem_") for name in tensors)
-    naming = _NAMINGS["official" if is_ours else "keras.applications"]
+    naming = NAMINGS["official" if is_ours else "keras.applications"]
     values = _converted(tensors, model, naming, new_head, source)
     for layer in model.layers:
         if layer.name.endswith("_conv"):
@@ -512,7 +212,20 @@ def convert(
     new_head: bool,
     source: str,
 ) -> dict[str, np.ndarray]:
-    """What `read` gave, as `from_pytorch` and `from_keras_application` give it."""
+    """Weights of a network from either framework.
+
+    Args:
+        found: from `weight_files.read`.
+        model: from `resnet.build_model`.
+        new_head: see `from_pytorch`.
+        source: where `found` comes from, for messages.
+
+    Returns:
+        float32 values by structural name.
+
+    Raises:
+        UserError: see `from_pytorch` and `from_keras_application`.
+    """
     is_keras = isinstance(found, keras.Model)
     function = from_keras_application if is_keras else from_pytorch
     return function(found, model, new_head, source)
@@ -521,7 +234,7 @@ def convert(
 def read_initial(
     path: str, model: keras.Model, new_head: bool
 ) -> dict[str, np.ndarray]:
-    """What `--init_checkpoint` names, where it ends in one of `SUFFIXES`.
+    """What `--init_checkpoint` names, where it ends in one of `weight_files.SUFFIXES`.
 
     Args:
         path: a safetensors file, or one of Keras.
@@ -534,7 +247,7 @@ def read_initial(
     Raises:
         UserError: it is missing, damaged, or of another network.
     """
-    found = read(path, model.name)
+    found = weight_files.read(path, model.name)
     return convert(found, model, new_head, f"--init_checkpoint={path}")
 
 
@@ -580,7 +293,7 @@ def _check_names(tensors, wanted, model, naming, source) -> None:
             f"it has {_count(blocks, is_bottleneck)} in its stages, {model.name} "
             f"{_count(variant.blocks, variant.has_bottlenecks)}"
         )
-        is_first = variant.strides_first or naming is _NAMINGS["keras.applications"]
+        is_first = variant.strides_first or naming is NAMINGS["keras.applications"]
         # The one that strides at the same place, if there are two.
         fitting = sorted(
             (other.strides_first != is_first, name)
