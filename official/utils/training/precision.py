@@ -30,8 +30,8 @@ def warn_if_slow(dtype: str) -> None:
     """
     if dtype == "bf16" and not hardware.has_bfloat16():
         console.warn(
-            "--dtype=bf16: this hardware has no bfloat16 instructions, so that it is "
-            "several times slower than fp32; --dtype=auto takes the faster one"
+            "--dtype=bf16: this hardware has no bfloat16 instructions, so that matrix "
+            "products take several times longer; --dtype=auto takes the faster dtype"
         )
 
 

@@ -122,26 +122,35 @@ def assert_same_logits(ours, theirs):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+def assert_is_state_of(network, tensors):
+    """Bit for bit, but for the batches that PyTorch counted."""
+    expected = {
+        name: np.array(0) if name.endswith("num_batches_tracked") else value
+        for name, value in state_of(network).items()
+    }
+    assert_equal(tensors, expected)
+
+
 def test_resnet50_of_hugging_face_at_224_pixels(hugging_face_50, resnet50):
     images = images_of(224)
     assert_same_logits(np.asarray(resnet50(images)), logits_of(hugging_face_50, images))
+    tensors = weights.to_pytorch(resnet50, "huggingface")
+    assert_is_state_of(hugging_face_50, tensors)
 
 
-def test_resnet50_to_hugging_face(hugging_face_50, resnet50):
+def test_small_bottlenecks_to_hugging_face(hugging_face_small, small_bottlenecks):
     import torch
 
-    network = type(hugging_face_50)(hugging_face_50.config).eval()
-    tensors = weights.to_pytorch(resnet50, "huggingface")
+    network = type(hugging_face_small)(hugging_face_small.config).eval()
+    tensors = weights.to_pytorch(small_bottlenecks, "huggingface")
     network.load_state_dict(
         {name: torch.tensor(value) for name, value in tensors.items()}, strict=True
     )
     images = images_of(64)
-    assert_same_logits(logits_of(network, images), logits_of(hugging_face_50, images))
-    theirs = state_of(hugging_face_50)
-    for name in theirs:
-        if name.endswith("num_batches_tracked"):
-            theirs[name] = np.array(0)
-    assert_equal(tensors, theirs)
+    ours = np.asarray(small_bottlenecks(images))
+    assert_same_logits(ours, logits_of(network, images))
+    assert_same_logits(ours, logits_of(hugging_face_small, images))
+    assert_is_state_of(hugging_face_small, tensors)
 
 
 def our_gradients(model, images, labels):
