@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from official.mnist import dataset, model, records
+from official.mnist import dataset, model, pictures, records
 from official.utils.data import synthetic
 from official.utils.data.records import RecordEvaluationStream, RecordTrainingStream
 from official.utils.data.streams import (
@@ -154,7 +154,7 @@ class MnistTask(Task):
     def predict(self, network: keras.Model) -> None:
         """Prints file, class and probability for each file of `--input`."""
         paths = _input_files(self.settings.input)
-        images = dataset.decode_images(paths, invert=self.settings.invert)
+        images = pictures.decode_images(paths, invert=self.settings.invert)
         classify = self.signatures(network)["serving_default"].function
         for start in range(0, len(paths), 256):
             rows = slice(start, start + 256)

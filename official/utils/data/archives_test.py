@@ -14,6 +14,7 @@ import pytest
 
 from official.utils.data import archives
 from official.utils.errors import UserError
+from official.utils.testing.errors import message_of
 
 MAX_BYTES = 10_000_000
 FILES = {
@@ -24,15 +25,6 @@ FILES = {
 MEMBERS = tuple(FILES.items())
 PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 TARS = [".tar" + suffix for suffix in PACKERS]
-
-
-def message_of(call, *args, **kwargs) -> str:
-    """Message of the UserError that `call` must raise; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def member(name, kind=tarfile.REGTYPE, size=0, link="") -> tarfile.TarInfo:

@@ -13,12 +13,12 @@ import time
 
 import pytest
 
-from official.utils.data import download
+from official.utils.data import download, download_part
 from official.utils.data.download import Patience, RemoteFile
-from official.utils.errors import UserError
 from official.utils.logs import console
 from official.utils.testing import http_server
 from official.utils.testing.data import PROJECT_ROOT
+from official.utils.testing.errors import message_of
 from official.utils.testing.http_server import Answer
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -46,15 +46,6 @@ def remote_file(*urls, content=CONTENT) -> RemoteFile:
 
 def fetch(remote, folder) -> str:
     return download.fetch(remote, str(folder), QUICK)
-
-
-def message_of(call, *args, **kwargs) -> str:
-    """Message of the UserError that `call` must raise; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def assert_fetched(path, folder) -> None:
@@ -211,14 +202,14 @@ def test_a_process_that_was_ended_goes_on(server, tmp_path, number):
 
 def test_an_interrupt_in_this_process(server, tmp_path, monkeypatch):
     remote = remote_file(server.answer("a", Answer(CONTENT)))
-    write = download._Part.write
+    write = download_part.Part.write
 
     def write_and_interrupt(part, block):
         write(part, block[:1000])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download._Part, "write", write_and_interrupt)
+        patch.setattr(download_part.Part, "write", write_and_interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch(remote, tmp_path)
     assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[:1000]
@@ -647,14 +638,14 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
             return self._file.__exit__(*error)
 
     remote = remote_file(server.answer("a", Answer(CONTENT)))
-    open_part = download._Part._open
+    open_part = download_part.Part._open
 
     def open_on_full_disk(part):
         open_part(part)
         part._file = FullDisk(part._file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(download._Part, "_open", open_on_full_disk)
+        patch.setattr(download_part.Part, "_open", open_on_full_disk)
         message = message_of(fetch, remote, tmp_path)
     assert f"{tmp_path}/data.bin.part cannot be written" in message
     assert "No space left on device" in message and "free space there" in message
@@ -703,7 +694,7 @@ def test_a_file_system_without_locks(server, tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr(download.fcntl, "flock", flock)
+    monkeypatch.setattr(download_part.fcntl, "flock", flock)
     cut = Answer(CONTENT, cut_after=1000)
     remote = remote_file(server.answer("a", cut, Answer(status=404)))
     message_of(fetch, remote, tmp_path)

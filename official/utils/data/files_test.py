@@ -5,16 +5,7 @@ import pytest
 import tensorflow as tf
 
 from official.utils.data import files
-from official.utils.errors import UserError
-
-
-def message_of(call, *args, **kwargs) -> str:
-    """Message of the UserError that `call` must raise; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+from official.utils.testing.errors import message_of
 
 
 def write(path, content: bytes) -> str:

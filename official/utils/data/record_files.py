@@ -3,29 +3,23 @@
 import dataclasses
 import json
 import re
-import struct
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from official.utils.data import splits
+from official.utils.data.record_counts import DAMAGED, compression_of, count_records
 from official.utils.errors import UserError, one_line
 
 Parse = Callable[[tf.Tensor], dict[str, Any]]
 
-# A record: length (8 bytes), checksum of the length (4), the bytes, checksum (4).
-_HEADER = struct.Struct("<QI")
-_RECORD_OVERHEAD = 16
-_BLOCK_BYTES = 4 << 20
 _READ_BYTES = 1 << 18
 COUNTS_FILE = "record_counts.json"
 # Counting that is quicker than this leaves no file behind.
 CACHE_AFTER_SECONDS = 1.0
-_DAMAGED = "delete it and write or fetch it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +85,11 @@ class RecordFiles:
         except tf.errors.OpError as error:
             raise UserError(
                 f"{path}: record {seen} is damaged ({one_line(error)}; records count "
-                f"from 0); {_DAMAGED}"
+                f"from 0); {DAMAGED}"
             ) from None
         if seen != count:
             raise UserError(
-                f"{path} has {seen} records where {count} are expected; {_DAMAGED}"
+                f"{path} has {seen} records where {count} are expected; {DAMAGED}"
             )
         if parse is None:
             return
@@ -188,7 +182,7 @@ def open_files(pattern: str | Sequence[str]) -> RecordFiles:
             TFRecord file; the line names file and record.
     """
     paths = find(pattern)
-    kinds = {path: _compression(path) for path in paths}
+    kinds = {path: compression_of(path) for path in paths}
     if len(set(kinds.values())) > 1:
         other = next(path for path in paths if kinds[path] != kinds[paths[0]])
         raise UserError(
@@ -207,7 +201,7 @@ def open_files(pattern: str | Sequence[str]) -> RecordFiles:
         if not known or known[:2] != state:
             known = [*state, *count_records(path, compression)]
         if not known[2]:
-            raise UserError(f"{path} holds no records; {_DAMAGED}")
+            raise UserError(f"{path} holds no records; {DAMAGED}")
         found[path.rpartition("/")[2]] = known
     if time.monotonic() - begun > CACHE_AFTER_SECONDS:
         _write_cache(cache_path, cache | found)
@@ -246,141 +240,6 @@ def _write_cache(path: str, counts: Mapping[str, list[int]]) -> None:
         tf.io.gfile.rename(temporary, path, overwrite=True)
     except tf.errors.OpError:
         pass
-
-
-def _compression(path: str) -> str:
-    try:
-        with tf.io.gfile.GFile(path, "rb") as stream:
-            head = stream.read(_HEADER.size)
-    except tf.errors.OpError as error:
-        raise UserError(
-            f"{path} cannot be read ({one_line(error)}); check that it is a file and "
-            "that you have the right to read it"
-        ) from None
-    if not head:
-        raise UserError(f"{path} is empty; {_DAMAGED}")
-    # A length may begin with the bytes of a gzip file, so its checksum is asked first.
-    if len(head) == _HEADER.size and not _wrong_headers([head]).size:
-        return ""
-    if head[:2] == b"\x1f\x8b":
-        return "GZIP"
-    # Deflate with a window of up to 32 KiB; the first two bytes are a multiple of 31.
-    if head[0] & 0x8F == 8 and int.from_bytes(head[:2], "big") % 31 == 0:
-        return "ZLIB"
-    raise UserError(f"{path} is no TFRecord file, or record 0 is damaged; {_DAMAGED}")
-
-
-def count_records(path: str, compression: str) -> tuple[int, int]:
-    """Counts the records of a file by their headers.
-
-    Args:
-        path: the file.
-        compression: "", "GZIP" or "ZLIB".
-
-    Returns:
-        The number of records, and the bytes that they hold.
-
-    Raises:
-        UserError: the file is truncated or a header is damaged.
-    """
-    blocks = _unpacked(path) if compression else _blocks(path)
-    headers, num_bytes, position, end = [], 0, 0, 0
-    next(blocks)
-    while True:
-        # The block that holds the header at `position`.
-        try:
-            start, block = blocks.send(position)
-        except StopIteration:
-            break
-        except (tf.errors.OpError, zlib.error) as error:
-            raise UserError(
-                f"{path} is damaged at record {len(headers)} ({one_line(error)}); "
-                f"{_DAMAGED}"
-            ) from None
-        end = max(end, start + len(block))
-        at, last = position - start, len(block) - _HEADER.size
-        while at <= last:
-            headers.append(block[at : at + 12])
-            length = _HEADER.unpack_from(block, at)[0]
-            num_bytes += length
-            at += length + _RECORD_OVERHEAD
-        position = start + at
-    wrong = _wrong_headers(headers)
-    if wrong.size:
-        raise UserError(
-            f"{path}: record {wrong[0]} is damaged (its length does not have the "
-            f"checksum that stands beside it; records count from 0); {_DAMAGED}"
-        )
-    if position != end:
-        # The last record, or the header of one more.
-        number = len(headers) - (position > end)
-        raise UserError(
-            f"{path} is truncated: it ends within record {number} (records count from "
-            f"0), after {end} bytes{' of what it unpacks to' if compression else ''}; "
-            f"{_DAMAGED}"
-        )
-    return len(headers), num_bytes
-
-
-def _blocks(path: str) -> Iterator[Any]:
-    """Gives the bytes from a position that is sent on; passes over long records."""
-    with tf.io.gfile.GFile(path, "rb") as stream:
-        size = stream.size()
-        position = yield
-        while position < size:
-            stream.seek(position)
-            block = stream.read(_BLOCK_BYTES)
-            if len(block) < _HEADER.size:
-                # No header is in there: it only says where the file ends.
-                yield position, block
-                return
-            sent = yield position, block
-            if sent >= size:
-                # Past the end, or at it.
-                yield size, b""
-                return
-            position = sent
-
-
-def _unpacked(path: str) -> Iterator[Any]:
-    """As `_blocks`, of a compressed file."""
-    # 32: gzip or zlib, by the first bytes.
-    unpack = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    position = yield
-    start, rest = 0, b""
-    with tf.io.gfile.GFile(path, "rb") as stream:
-        while packed := stream.read(_BLOCK_BYTES):
-            while packed:
-                block = rest + unpack.decompress(packed, _BLOCK_BYTES)
-                packed = unpack.unconsumed_tail
-                position = yield start, block
-                kept = min(max(position - start, 0), len(block))
-                start, rest = start + kept, block[kept:]
-    if not unpack.eof:
-        raise zlib.error("the compressed bytes end too early")
-
-
-def _crc_table() -> np.ndarray:
-    """CRC-32C of each byte (Castagnoli; the polynomial with its bits reversed)."""
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = (table >> 1) ^ (np.uint32(0x82F63B78) * (table & 1))
-    return table
-
-
-def _wrong_headers(headers: Sequence[bytes]) -> np.ndarray:
-    """Numbers of the headers whose length does not have its checksum."""
-    if not headers:
-        return np.zeros([0], np.int64)
-    table = _crc_table()
-    rows = np.frombuffer(b"".join(headers), np.uint8).reshape(-1, _HEADER.size)
-    crc = np.full(len(rows), 0xFFFFFFFF, np.uint32)
-    for column in rows[:, :8].T:
-        crc = table[(crc ^ column) & 0xFF] ^ (crc >> 8)
-    crc = ~crc
-    # TFRecord rotates the checksum and adds a number, modulo 2^32.
-    masked = ((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)
-    return np.flatnonzero(masked != rows[:, 8:].copy().view("<u4")[:, 0])
 
 
 # ---- Parts ----

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from official.utils.data import record_files, records
+from official.utils.data import record_counts, record_files, records
 from official.utils.data.records import RecordEvaluationStream, RecordTrainingStream
 from official.utils.data.streams import Share
 from official.utils.errors import UserError
+from official.utils.testing.errors import message_of
 
 ONE = Share(1, 0, 1)
 
@@ -301,13 +302,6 @@ def test_parts_share_no_record(files):
 # ---- Files ----
 
 
-def message_of(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_counts(any_files):
     assert any_files.counts == (30, 7, 40, 1, 38)
     assert any_files.num_bytes == 116 * 8
@@ -315,10 +309,10 @@ def test_counts(any_files):
 
 def test_counts_of_records_longer_than_a_block(tmp_path, monkeypatch):
     for block in (12, 13, 20, 50, 1 << 20):
-        monkeypatch.setattr(record_files, "_BLOCK_BYTES", block)
+        monkeypatch.setattr(record_counts, "_BLOCK_BYTES", block)
         for compression in ("", "GZIP", "ZLIB"):
             path = write(tmp_path / "long", range(9), compression, size=40)
-            assert record_files.count_records(path, compression) == (9, 360)
+            assert record_counts.count_records(path, compression) == (9, 360)
 
 
 def test_counts_are_kept_beside_the_files(tmp_path, monkeypatch):

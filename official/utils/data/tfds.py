@@ -108,7 +108,7 @@ def open_split(folder: str, split: str) -> TfdsSplit:
     """
     import tensorflow as tf
 
-    from official.utils.data import record_files
+    from official.utils.data import record_counts, record_files
 
     tfds = _import()
     with _one_line(f"{folder} is no folder of a prepared set"):
@@ -142,7 +142,7 @@ def open_split(folder: str, split: str) -> TfdsSplit:
     size = sum(tf.io.gfile.stat(path).length for path, _ in shards)
     if size != num_bytes + 16 * sum(counts):
         for path, count in shards:
-            found, _ = record_files.count_records(path, "")
+            found, _ = record_counts.count_records(path, "")
             if found != count:
                 raise UserError(
                     f"{path} has {found} records where {METADATA} beside it says "

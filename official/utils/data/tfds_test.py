@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from official.utils.data import record_files, records, tfds
+from official.utils.data import record_counts, records, tfds
 from official.utils.data.streams import Share
-from official.utils.errors import UserError
 from official.utils.testing import mains
 from official.utils.testing.data import real_data
+from official.utils.testing.errors import message_of
 from official.utils.testing.tfds import prepared_mnist
 
 
@@ -21,13 +21,6 @@ def prepared(tmp_path_factory):
 def copy(prepared, tmp_path):
     shutil.copytree(os.path.join(prepared, "mnist"), tmp_path / "mnist")
     return tmp_path
-
-
-def message_of(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_find(tmp_path):
@@ -49,7 +42,7 @@ def test_split_is_what_tfds_reads(prepared):
     split = tfds.open_split(tfds.find(prepared, "mnist"), "test")
     assert split.name == "mnist 3.0.1"
     assert split.files.counts == (10_000,)
-    assert record_files.count_records(split.files.paths[0], "") == (
+    assert record_counts.count_records(split.files.paths[0], "") == (
         10_000,
         split.files.num_bytes,
     )

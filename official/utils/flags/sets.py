@@ -3,12 +3,11 @@
 Names and short aliases keep their meaning of 2019.
 """
 
-import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
+from official.utils.flags.definer import Definer
 from official.utils.flags.settings import run_fractions, step_window
 
 MODES = ("train_and_eval", "train", "eval", "predict", "export")
@@ -35,90 +34,11 @@ _REFUSED_STRATEGIES = {
 _UNSET = "(default: that of the data set's recipe)"
 
 
-@dataclasses.dataclass(frozen=True)
-class _Definer:
-    """Defines flags of one set; the set is the heading under which help lists them."""
-
-    flag_values: flags.FlagValues
-    set_name: str
-
-    def _keywords(self, short_name):
-        return dict(
-            short_name=short_name,
-            flag_values=self.flag_values,
-            module_name=self.set_name,
-        )
-
-    def boolean(self, name, default, help_text, short=None):
-        flags.DEFINE_boolean(name, default, help_text, **self._keywords(short))
-
-    def string(self, name, default, help_text, short=None):
-        flags.DEFINE_string(name, default, help_text, **self._keywords(short))
-
-    def integer(self, name, default, help_text, short=None, low=None, high=None):
-        flags.DEFINE_integer(
-            name,
-            default,
-            help_text,
-            lower_bound=low,
-            upper_bound=high,
-            **self._keywords(short),
-        )
-
-    def number(self, name, default, help_text, short=None, low=None, high=None):
-        flags.DEFINE(
-            _NumberParser(low, high),
-            name,
-            default,
-            help_text,
-            serializer=flags.ArgumentSerializer(),
-            **self._keywords(short),
-        )
-
-    def choice(self, name, default, values, help_text, short=None, refused=None):
-        flags.DEFINE(
-            _ChoiceParser(values, refused or {}),
-            name,
-            default,
-            f"<{'|'.join(values)}>: {help_text}",
-            serializer=flags.ArgumentSerializer(),
-            **self._keywords(short),
-        )
-
-
-class _NumberParser(flags.FloatParser):
-    """A number within bounds, neither infinite nor NaN."""
-
-    def convert(self, argument: str) -> float:
-        number = super().convert(argument)
-        if not math.isfinite(number):
-            raise ValueError("should be a finite number")
-        return number
-
-
-class _ChoiceParser(flags.ArgumentParser):
-    """One of a few words; a refused word is answered with its reason."""
-
-    def __init__(self, values: Sequence[str], refused: Mapping[str, str]):
-        self._values = values
-        self._refused = refused
-
-    def parse(self, argument: str) -> str:
-        if argument in self._refused:
-            raise ValueError(f"refused: {self._refused[argument]}")
-        if argument not in self._values:
-            raise ValueError(f"should be one of {', '.join(self._values)}")
-        return argument
-
-    def flag_type(self) -> str:
-        return "string enum"
-
-
 def define_base(
     flag_values: flags.FlagValues, datasets: Sequence[str], default_dataset: str
 ) -> None:
     """Defines what a run trains on, how long, and where it leaves its files."""
-    define = _Definer(flag_values, "base")
+    define = Definer(flag_values, "base")
     define.string(
         "data_dir", None, "Folder of the data set's files; may be gs://.", "dd"
     )
@@ -204,7 +124,7 @@ def define_base(
 
 def define_training(flag_values: flags.FlagValues) -> None:
     """Defines the optimizer and its schedule."""
-    define = _Definer(flag_values, "training")
+    define = Definer(flag_values, "training")
     define.choice("optimizer", None, OPTIMIZERS, f"The optimizer {_UNSET}.")
     define.number(
         "learning_rate",
@@ -289,7 +209,7 @@ def define_training(flag_values: flags.FlagValues) -> None:
 
 def define_checkpoints(flag_values: flags.FlagValues) -> None:
     """Defines when checkpoints are written and how many stay."""
-    define = _Definer(flag_values, "checkpoints")
+    define = Definer(flag_values, "checkpoints")
     define.integer("checkpoint_steps", None, "Steps between checkpoints.", low=1)
     define.integer(
         "checkpoint_seconds", 600, "Seconds between checkpoints; 0 is off.", low=0
@@ -304,7 +224,7 @@ def define_checkpoints(flag_values: flags.FlagValues) -> None:
 
 def define_performance(flag_values: flags.FlagValues) -> None:
     """Defines precision, threads, and runs that measure speed."""
-    define = _Definer(flag_values, "performance")
+    define = Definer(flag_values, "performance")
     define.choice(
         "dtype",
         "fp32",
@@ -390,7 +310,7 @@ def define_performance(flag_values: flags.FlagValues) -> None:
 
 def define_distribution(flag_values: flags.FlagValues) -> None:
     """Defines the devices that a run uses."""
-    define = _Definer(flag_values, "distribution")
+    define = Definer(flag_values, "distribution")
     define.choice(
         "distribution_strategy",
         "off",
@@ -429,7 +349,7 @@ def define_distribution(flag_values: flags.FlagValues) -> None:
 
 def define_benchmark(flag_values: flags.FlagValues) -> None:
     """Defines where benchmark logs go."""
-    define = _Definer(flag_values, "benchmark")
+    define = Definer(flag_values, "benchmark")
     define.string(
         "benchmark_log_dir",
         None,

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from official.utils.errors import UserError
+from official.utils.testing import errors
 from official.vision.image_classification import cifar_batches
 from official.vision.image_classification.cifar_pickles_test import (
     ARRAY,
@@ -74,10 +75,8 @@ def check_found(found: cifar_batches.Found, batches=BATCHES):
 
 
 def message_of(folder):
-    with pytest.raises(UserError) as caught:
-        cifar_batches.read(str(folder))
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 700
+    message = errors.message_of(cifar_batches.read, str(folder))
+    assert len(message) < 700
     return message
 
 

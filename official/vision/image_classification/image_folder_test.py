@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from official.utils.errors import UserError
 from official.utils.logs import console
+from official.utils.testing import errors
 from official.utils.testing.data import real_data
 from official.vision.image_classification import image_folder, parts
 from official.vision.image_classification.picture_check_test import damaged
@@ -30,10 +30,7 @@ def load(folder, seed=0, **options) -> parts.Dataset:
 
 def message_of(folder, **options) -> str:
     """Message of the UserError that `load` must raise; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        image_folder.load(folder and str(folder), 0, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return errors.message_of(image_folder.load, folder and str(folder), 0, **options)
 
 
 def colours(part: parts.Arrays) -> list[tuple[int, int]]:

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from official.utils.errors import UserError
 from official.utils.logs import console
+from official.utils.testing import errors
 from official.vision.image_classification import picture_check, picture_tree
 from official.vision.image_classification.picture_tree_test import (
     encoded,
@@ -34,10 +34,7 @@ def check(folder, max_skipped_fraction=0.01):
 
 def message_of(folder, *arguments) -> str:
     """Message of the UserError that `check` must raise; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        check(folder, *arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return errors.message_of(check, folder, *arguments)
 
 
 def good_names(tree, checked) -> list[str]:

@@ -1,10 +1,9 @@
 import io
 import os
 
-import pytest
 from PIL import Image
 
-from official.utils.errors import UserError
+from official.utils.testing import errors
 from official.vision.image_classification import picture_tree
 
 # ---- Making folders ----
@@ -43,10 +42,7 @@ def find(folder) -> picture_tree.Tree:
 
 def message_of(folder) -> str:
     """Message of the UserError that must be raised; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        find(folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return errors.message_of(find, folder)
 
 
 # ---- Files ----

@@ -4,18 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from official.utils.errors import UserError
+from official.utils.testing.errors import message_of
 from official.vision.image_classification import prediction
 from official.vision.image_classification.picture_tree_test import fill, picture, write
-
-
-def message_of(function, *arguments) -> str:
-    """Message of the UserError that must be raised; checks that it is one line."""
-    with pytest.raises(UserError) as caught:
-        function(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
 
 # ---- The files of --input ----
 

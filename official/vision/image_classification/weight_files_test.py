@@ -7,20 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from official.utils.errors import UserError
+from official.utils.testing.errors import message_of
 from official.utils.training.variables import named_variables
 from official.vision.image_classification import resnet, weight_files
 
 TENSORS = {f"layer{i}.weight": np.full((4, 2, 3), i, np.float32) for i in range(5)} | {
     "layer0.num_batches_tracked": np.array(7, np.int64)
 }
-
-
-def message_of(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def assert_equal(found, expected):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from official.utils.errors import UserError
+from official.utils.testing.errors import message_of
 from official.utils.training import checkpoints
 from official.utils.training.variables import named_variables
 from official.vision.image_classification import resnet, weight_files, weights
@@ -36,13 +36,6 @@ def assert_equal(ours, theirs):
     for name, value in ours.items():
         assert value.dtype == theirs[name].dtype
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
-
-
-def message_of(call, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def hugging_face(**config):
