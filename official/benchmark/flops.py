@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from official.utils.logs import console
 from official.utils.training.task import Task
 
 
@@ -35,6 +36,14 @@ class Count:
 
     flops: int
     uncounted: tuple[str, ...]
+
+    def warn_of_uncounted(self) -> None:
+        """Warns, if there are such products, that the share of the peak is larger."""
+        if self.uncounted:
+            console.warn(
+                f"{', '.join(self.uncounted)} in loops or of unknown size are not "
+                "counted: the share of the peak is more than is shown"
+            )
 
 
 def training_step(task: Task, model: keras.Model, batch: Any) -> Count:

@@ -72,11 +72,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         benchmark.started()
         (batch,) = stream.dataset(0, Share(1, 0, 1)).take(1)
         counted = flops.training_step(training.task, training.loop.model, batch)
-        if counted.uncounted:
-            console.warn(
-                f"{', '.join(counted.uncounted)} in loops or of unknown size are not "
-                "counted: the share of the peak is more than is shown"
-            )
+        counted.warn_of_uncounted()
         rates = micro.take_turns({"step": step}, flags_obj.rounds, flags_obj.seconds)[
             "step"
         ]

@@ -17,7 +17,6 @@ from absl import flags
 
 from official.benchmark import steps, suites
 from official.utils.data.streams import Share, TrainingStream
-from official.utils.errors import UserError
 from official.utils.flags.settings import Settings
 from official.utils.logs import results
 from official.utils.recipes import Recipe
@@ -103,12 +102,7 @@ def open_benchmark(flags_obj: flags.FlagValues) -> Iterator[Benchmark]:
     Raises:
         UserError: a flag or the data are wrong, or the recipe has no steps.
     """
-    recipe = suites.find(flags_obj.target)
-    if not recipe.has_steps:
-        raise UserError(
-            f"--target={flags_obj.target} does not train by steps, which are what is "
-            "measured; name another, `official list` lists them"
-        )
+    recipe = suites.find_with_steps(flags_obj.target)
     settings = steps.settings_of(
         recipe,
         seed=flags_obj.seed,

@@ -94,7 +94,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
 
     from official.benchmark import loop, machines, micro, peak, peers, suites, worker
 
-    recipe = suites.find(flags_obj.target)
+    recipe = suites.find_with_steps(flags_obj.target)
     names = flags_obj.peers or list(peers.PEERS.get(recipe.model, {}))
     found = {name: peers.find(recipe.model, name) for name in names}
     threads = flags_obj.threads or _cores()
@@ -157,21 +157,12 @@ def _measure_step(recipe, values) -> _Step:
     from official.benchmark import flops, steps
     from official.utils.data.streams import Share
 
-    if not recipe.has_steps:
-        raise UserError(
-            f"--target={recipe.model}/{recipe.name} does not train by steps; name "
-            "another, `official list` lists them"
-        )
     settings = steps.settings_of(recipe, **values)
     training = steps.prepare(recipe, settings)
     model = training.loop.model
     batch = training.task.training_stream().dataset(0, Share(1, 0, 1)).element_spec
     counted = flops.training_step(training.task, model, batch)
-    if counted.uncounted:
-        console.warn(
-            f"{', '.join(counted.uncounted)} in loops or of unknown size are not "
-            "counted: the share of the peak is more than is shown"
-        )
+    counted.warn_of_uncounted()
     return _Step(
         training.description,
         settings.batch_size,

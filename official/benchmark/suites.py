@@ -102,6 +102,21 @@ def find(key: str) -> Recipe:
     return known[key]
 
 
+def find_with_steps(target: str) -> Recipe:
+    """The recipe that `--target` names, which trains by steps.
+
+    Raises:
+        UserError: there is none, or it trains in another way.
+    """
+    recipe = find(target)
+    if not recipe.has_steps:
+        raise UserError(
+            f"--target={target} does not train by steps, which are what is measured; "
+            "name another, `official list` lists them"
+        )
+    return recipe
+
+
 def select(suite: str, data_dir: str | None = None) -> list[Job]:
     """The jobs that `--suite` names.
 
