@@ -27,7 +27,13 @@ CORE = [
     "matplotlib",
     "tqdm",
 ]
-TEXT = ["tensorflow-text>=2.20", "sentencepiece", "sacrebleu", "num2words"]
+TEXT = [
+    "tensorflow-text>=2.20",
+    "sentencepiece",
+    "sacrebleu",
+    "num2words",
+    "safetensors",
+]
 TREES = ["lightgbm"]
 # Weights of PyTorch; those of Keras need nothing more.
 VISION = ["safetensors"]

@@ -19,10 +19,13 @@ class Signature:
     Attributes:
         function: takes tensors by name and returns a dict of tensors.
         inputs: a `tf.TensorSpec` for each argument, the batch dimension None.
+        resources: tables and the like that the function reads, and that have to be
+            stored with it.
     """
 
     function: Callable[..., Mapping[str, Any]]
     inputs: Sequence[Any]
+    resources: Sequence[Any] = ()
 
 
 # Names the run that wrote a SavedModel, so that it alone replaces it.
@@ -91,6 +94,8 @@ def export(
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, signature in signatures.items():
+        for resource in signature.resources:
+            archive.track(resource)
         archive.add_endpoint(name, signature.function, list(signature.inputs))
     temporary = _temporary(path)
     remedy = "free space there and start again, or name another --export_dir"

@@ -35,7 +35,10 @@ _UNSET = "(default: that of the data set's recipe)"
 
 
 def define_base(
-    flag_values: flags.FlagValues, datasets: Sequence[str], default_dataset: str
+    flag_values: flags.FlagValues,
+    datasets: Sequence[str],
+    default_dataset: str,
+    dataset_alias: str | None = None,
 ) -> None:
     """Defines what a run trains on, how long, and where it leaves its files."""
     define = Definer(flag_values, "base")
@@ -50,7 +53,7 @@ def define_base(
         "md",
     )
     define.boolean("clean", False, "Delete what an earlier run left in --model_dir.")
-    define.choice("dataset", default_dataset, datasets, "The data set.")
+    define.choice("dataset", default_dataset, datasets, "The data set.", dataset_alias)
     define.boolean("download", False, "Allow fetching the data set into --data_dir.")
     define.choice("mode", "train_and_eval", MODES, "What to do.")
     define.integer(
@@ -145,6 +148,13 @@ def define_training(flag_values: flags.FlagValues) -> None:
         f"Steps over which the learning rate rises from 0 to its peak {_UNSET}.",
         low=0,
     )
+    define.number(
+        "warmup_fraction",
+        None,
+        f"The same as a fraction of the run; --warmup_steps wins {_UNSET}.",
+        low=0,
+        high=1,
+    )
     define.string(
         "decay_points",
         None,
@@ -165,6 +175,21 @@ def define_training(flag_values: flags.FlagValues) -> None:
         low=0,
         high=1,
     )
+    define.number(
+        "beta1",
+        None,
+        f"Decay of the first moment of adam, adamw and lamb {_UNSET}.",
+        low=0,
+        high=1,
+    )
+    define.number(
+        "beta2",
+        None,
+        f"Decay of their second moment {_UNSET}.",
+        low=0,
+        high=1,
+    )
+    define.number("epsilon", None, f"What their divisor is kept above {_UNSET}.", low=0)
     define.number(
         "weight_decay",
         None,
@@ -362,18 +387,21 @@ def define_benchmark(flag_values: flags.FlagValues) -> None:
     define.integer("log_steps", 100, "Steps between two lines of metric.log.", low=1)
 
 
-def shared_flags(datasets: Sequence[str], default_dataset: str) -> flags.FlagValues:
+def shared_flags(
+    datasets: Sequence[str], default_dataset: str, dataset_alias: str | None = None
+) -> flags.FlagValues:
     """All shared sets, for a main that trains by gradients.
 
     Args:
         datasets: names that `--dataset` takes.
         default_dataset: the embedded one, taken when no flag is given.
+        dataset_alias: another name of that flag, where users know it by one.
 
     Returns:
         A new set of flags, to which the main adds its own.
     """
     flag_values = flags.FlagValues()
-    define_base(flag_values, datasets, default_dataset)
+    define_base(flag_values, datasets, default_dataset, dataset_alias)
     define_training(flag_values)
     define_checkpoints(flag_values)
     define_performance(flag_values)

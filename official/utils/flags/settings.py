@@ -19,9 +19,13 @@ FALLBACKS: Mapping[str, Any] = {
     "learning_rate": 0.01,
     "schedule": "constant",
     "warmup_steps": 0,
+    "warmup_fraction": 0.0,
     "decay_points": "30/90,60/90,80/90",
     "decay_factor": 0.1,
     "momentum": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-7,
     "weight_decay": 0.0,
     "clip_norm": 0.0,
     "ema_decay": 0.0,
@@ -31,6 +35,8 @@ FALLBACKS: Mapping[str, Any] = {
 RIVALS = {
     "train_epochs": "train_steps",
     "train_steps": "train_epochs",
+    "warmup_steps": "warmup_fraction",
+    "warmup_fraction": "warmup_steps",
     "epochs_between_evals": "steps_between_evals",
     "steps_between_evals": "epochs_between_evals",
 }

@@ -1,9 +1,13 @@
 """Whole files, and plain JSON values: what the other modules of this folder share."""
 
+import contextlib
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TextIO
 
 from official.utils.errors import UserError, writing
 
@@ -98,3 +102,33 @@ def json_text(value: object) -> str:
         value: see `plain`.
     """
     return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def opened_output(output: str | None) -> Iterator[TextIO]:
+    """Gives what predictions go to.
+
+    Args:
+        output: the value of `--output`; None for stdout.
+
+    Yields:
+        Stdout, or text that becomes the file when all is done.
+
+    Raises:
+        UserError: there is such a file, or it cannot be written.
+    """
+    import tensorflow as tf
+
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    path = os.path.expanduser(output)
+    if tf.io.gfile.exists(path):
+        raise UserError(
+            f"--output={output} exists and is not overwritten; name another file"
+        )
+    text = io.StringIO()
+    yield text
+    with writing(f"--output={output}"):
+        write_whole(path, text.getvalue())

@@ -227,6 +227,17 @@ def read(prefix: str) -> dict[str, np.ndarray]:
         raise tf.errors.DataLossError(None, None, str(error)) from None
 
 
+def latest_facts(folder: str) -> dict[str, Any]:
+    """`Task.facts` of the newest checkpoint of a folder that can be read; else none."""
+    for step in reversed(Checkpoints(folder).steps()):
+        with contextlib.suppress(
+            ValueError, RuntimeError, IndexError, tf.errors.OpError
+        ):
+            reader = tf.train.load_checkpoint(os.path.join(folder, f"ckpt-{step}"))
+            return json.loads(reader.get_tensor(_STATE)).get("facts", {})
+    return {}
+
+
 def read_initial(path: str) -> dict[str, np.ndarray]:
     """The network's part of `--init_checkpoint`.
 

@@ -11,6 +11,14 @@ _NO_EFFECT = {
         lambda s: s.optimizer not in ("sgd", "rmsprop"),
         "--optimizer={optimizer} has none",
     ),
+    **{
+        name: (
+            lambda s: s.optimizer not in ("adam", "adamw", "lamb"),
+            "--optimizer={optimizer} has none",
+        )
+        for name in ("beta1", "beta2", "epsilon")
+    },
+    "warmup_fraction": (lambda s: s.warmup_steps, "--warmup_steps wins"),
     "train_epochs": (lambda s: s.train_steps, "--train_steps wins"),
     "epochs_between_evals": (
         lambda s: s.steps_between_evals,

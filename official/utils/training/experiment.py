@@ -18,7 +18,7 @@ from official.utils.flags import core as flags_core
 from official.utils.logs import console, results
 from official.utils.logs.run_log import RunLog
 from official.utils.recipes import Recipe
-from official.utils.training import effects, precision
+from official.utils.training import checkpoints, effects, precision
 from official.utils.training.task import Task
 from official.utils.training.trainer import Trainer
 from official.utils.training.variables import named_variables
@@ -73,6 +73,8 @@ def run(
         _print_results(finished, folder, settings)
         return finished["metrics"]
     task = task_class(settings)
+    if not settings.clean:
+        task.recorded = checkpoints.latest_facts(folder.file("checkpoints"))
     if settings.mode in ("train_and_eval", "train", "eval"):
         verb = "evaluating on" if settings.mode == "eval" else "training on"
         print(f"{task.name}: {verb} {task.load()}", flush=True)
@@ -197,7 +199,7 @@ class _Experiment:
             with trainer.final_weights():
                 if settings.export_best:
                     validation = trainer.validation_metrics()
-                metrics = trainer.loop.evaluate(self._task.evaluation_stream("test"))
+                metrics = trainer.evaluate("test")
                 log.final(trainer.state.step, metrics)
                 self._export(export_dir)
             return self._finish(log, metrics | validation)
@@ -212,7 +214,7 @@ class _Experiment:
         trainer = self._trainer
         trainer.restore()
         with trainer.final_weights():
-            metrics = trainer.loop.evaluate(self._task.evaluation_stream("test"))
+            metrics = trainer.evaluate("test")
         if self._is_chief:
             facts = {"step": f"{trainer.state.step:,}", "model_dir": self._folder.path}
             print(console.results_table(metrics, facts), flush=True)

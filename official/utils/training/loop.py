@@ -36,6 +36,9 @@ def build_loop(
         model = task.build_model()
         optimizer = optimizers.make_optimizer(task.settings, total_steps)
         optimizer.build(model.trainable_variables)
+    scales = task.learning_rate_scales(model)
+    if scales:
+        optimizers.scale_learning_rates(optimizer, model, scales)
     return Loop(task, model, optimizer, strategy)
 
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import ops
 
+from official.utils.errors import UserError
 from official.utils.flags.settings import Settings, run_fractions
+from official.utils.training.adam import Adam
+from official.utils.training.variables import named_variables
 
 
 @keras.saving.register_keras_serializable(package="official")
@@ -126,7 +129,7 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
             settings.schedule,
             settings.learning_rate,
             total_steps,
-            settings.warmup_steps,
+            settings.warmup_steps or round(settings.warmup_fraction * total_steps),
             run_fractions(settings.decay_points),
             settings.decay_factor,
         ),
@@ -138,15 +141,17 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
         ema_momentum=settings.ema_decay or 0.99,
     )
     optimizers = keras.optimizers
+    moments = dict(
+        beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon
+    )
     make = {
         "sgd": lambda: optimizers.SGD(momentum=settings.momentum, **common),
-        "adam": lambda: optimizers.Adam(**common),
-        "adamw": lambda: optimizers.AdamW(
-            **{**common, "weight_decay": settings.weight_decay}
-        ),
+        "adam": lambda: Adam(**moments, **common),
+        # The weight decay is decoupled in either.
+        "adamw": lambda: Adam(**moments, **common),
         "adagrad": lambda: optimizers.Adagrad(**common),
         "ftrl": lambda: optimizers.Ftrl(**common),
-        "lamb": lambda: optimizers.Lamb(**common),
+        "lamb": lambda: optimizers.Lamb(**moments, **common),
         "rmsprop": lambda: optimizers.RMSprop(momentum=settings.momentum, **common),
     }[settings.optimizer]
     optimizer = make()
@@ -159,6 +164,33 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
         return optimizers.LossScaleOptimizer(optimizer)
     optimizer.loss_scale_factor = float(settings.loss_scale)
     return optimizer
+
+
+def scale_learning_rates(
+    optimizer: keras.optimizers.Optimizer,
+    model: keras.Model,
+    scales: Mapping[str, float],
+) -> None:
+    """Gives variables learning rates of their own.
+
+    Args:
+        optimizer: built.
+        model: the network.
+        scales: what the learning rate is multiplied by, by structural name; 1 for
+            variables that are not there.
+
+    Raises:
+        UserError: the optimizer is not Adam.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, Adam):
+        raise UserError(
+            "learning rates by layer (--layer_decay) are for --optimizer=adam and adamw"
+        )
+    names = {id(variable): name for name, variable in named_variables(model).items()}
+    inner.rate_scales = [
+        scales.get(names[id(variable)], 1.0) for variable in model.trainable_variables
+    ]
 
 
 def describe_weight_decay(

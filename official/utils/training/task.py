@@ -44,6 +44,8 @@ class Task(abc.ABC):
         facts: what the network takes from the data, such as the names of the classes;
             plain JSON. `load` sets it. It stands in every checkpoint, which gives it
             back where a checkpoint is used without the data.
+        recorded: the facts of the run's newest checkpoint, before `load`; empty where
+            there is none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Task(abc.ABC):
         """Keeps the resolved flags; data is read by `load`."""
         self.settings = settings
         self.facts: dict[str, Any] = {}
+        self.recorded: dict[str, Any] = {}
 
     @abc.abstractmethod
     def load(self) -> str:
@@ -109,6 +112,29 @@ class Task(abc.ABC):
             UserError: there is no readable checkpoint.
         """
         return checkpoints.read_initial(path)
+
+    def more_metrics(self, model: keras.Model, split: str) -> dict[str, float]:
+        """Metrics that are no means over the rows of batches.
+
+        Args:
+            model: the network.
+            split: `validation` or `test`.
+
+        Returns:
+            Metrics by name; each worker computes them in full.
+        """
+        return {}
+
+    def learning_rate_scales(self, model: keras.Model) -> dict[str, float]:
+        """What the learning rate of some variables is multiplied by.
+
+        Args:
+            model: the network.
+
+        Returns:
+            Factors by structural name; 1 for variables that are not there.
+        """
+        return {}
 
     def explain(self, error: tf.errors.OpError) -> UserError | None:
         """What the user can mend behind an error that came up while data was read.

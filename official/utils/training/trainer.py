@@ -81,7 +81,6 @@ class Trainer:
         settings, task = self._settings, self._task
         strategies.check_batch_size(settings, self._strategy.num_replicas_in_sync)
         self._stream = task.training_stream()
-        self._validation = task.evaluation_stream("validation")
         # The schedule is that of the whole run, also where this part ends early.
         schedule_steps = optimizers.schedule_steps(
             settings, self._stream.steps_per_epoch
@@ -263,8 +262,13 @@ class Trainer:
 
     def validation_metrics(self) -> dict[str, float]:
         """Metrics of validation data under the present weights, `validation_...`."""
-        metrics = self.loop.evaluate(self._validation)
+        metrics = self.evaluate("validation")
         return {f"validation_{name}": value for name, value in metrics.items()}
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of `validation` or `test` under the present weights."""
+        metrics = self.loop.evaluate(self._task.evaluation_stream(split))
+        return metrics | self._task.more_metrics(self.loop.model, split)
 
     def _note_best(self, validation: Mapping[str, float]) -> bool:
         """Compares with the best so far."""

@@ -1,19 +1,15 @@
 """Pictures in, a table of their most likely classes out."""
 
-import contextlib
 import csv
 import glob
-import io
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from official.utils.data.files import reading
-from official.utils.errors import UserError, writing
+from official.utils.errors import UserError
 from official.utils.logs import console, files
 from official.vision.image_classification import picture_check, picture_tree
 
@@ -47,7 +43,7 @@ def write(
     paths = find_files(inputs)
     top_k = min(top_k, len(class_names))
     num_written = 0
-    with _opened(output) as stream:
+    with files.opened_output(output) as stream:
         table = csv.writer(stream, lineterminator="\n")
         ranks = range(1, top_k + 1)
         table.writerow(
@@ -135,21 +131,3 @@ def _read(path: str) -> bytes | None:
         return None
     with tf.io.gfile.GFile(path, "rb") as stream:
         return stream.read()
-
-
-@contextlib.contextmanager
-def _opened(output: str | None) -> Iterator[TextIO]:
-    """Stdout, or a file that is written when all is done."""
-    if output is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    path = os.path.expanduser(output)
-    if tf.io.gfile.exists(path):
-        raise UserError(
-            f"--output={output} exists and is not overwritten; name another file"
-        )
-    text = io.StringIO()
-    yield text
-    with writing(f"--output={output}"):
-        files.write_whole(path, text.getvalue())

@@ -68,15 +68,19 @@ RECIPES = (
             _CIFAR10,
             dataset="folder",
             model="resnet20",
-            train_epochs=17,
+            train_epochs=44,
             epochs_between_evals=6,
+            weight_decay=0.001,
         ),
-        # One run with seed 0, of 966dc36 with these flags: .8416. The aim, .88, takes
-        # more epochs than fit into 45 minutes on the machine below.
-        bands={"accuracy": (0.825, 0.86)},
+        # One run with seed 0, of 620df99 with these flags: .8645. The aim is .88.
+        bands={"accuracy": (0.85, 0.88)},
         seeds=(0,),
-        cost=Cost(seconds=2640, memory_gib=1.5, machine=_MACHINE),
-        source="measured 966dc36",
+        cost=Cost(
+            seconds=2099,
+            memory_gib=1.5,
+            machine="2 cores of an Intel Xeon with AMX, bf16",
+        ),
+        source="measured 620df99",
     ),
     Recipe(
         name="cifar10",

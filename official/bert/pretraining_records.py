@@ -1,0 +1,94 @@
+"""TFRecords with the features of 2019, as `create_pretraining_data` writes them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from official.utils.data import record_files, splits
+from official.utils.data.record_files import Parse, RecordFiles
+from official.utils.errors import UserError
+from official.utils.flags.settings import Settings
+
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 0.025, 2000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """Records of a run.
+
+    Attributes:
+        files: where they are.
+        parse: maps string [rows] to a batch, cut to its longest row.
+        keep: which are for `train`, `validation` and `test`, bool [records] each.
+    """
+
+    files: RecordFiles
+    parse: Parse
+    keep: Mapping[str, np.ndarray]
+
+
+def open_files(patterns: Sequence[str], settings: Settings) -> Records:
+    """Finds the files and divides their records.
+
+    Args:
+        patterns: files or patterns.
+        settings: flags, of which the lengths are those of the records.
+
+    Raises:
+        UserError: there is no file, one is damaged, or there are too few records.
+    """
+    paths = [path for each in patterns for path in record_files.find(each)]
+    files = record_files.open_files(paths)
+    held_out = min(_MOST_HELD_OUT, int(_HELD_OUT_SHARE * files.num_records))
+    if not held_out:
+        raise UserError(
+            f"--input_files hold {files.num_records} records, too few to hold some out "
+            "for validation; give more"
+        )
+    _, out = splits.split_indices(files.num_records, 2 * held_out, settings.seed)
+    keep = {"validation": out[::2], "test": out[1::2]}
+    masks = {}
+    for split, rows in keep.items():
+        masks[split] = np.zeros(files.num_records, bool)
+        masks[split][rows] = True
+    masks["train"] = ~(masks["validation"] | masks["test"])
+    length, picks = settings.max_seq_length, settings.max_predictions_per_seq
+    return Records(files, _parser(length, picks), masks)
+
+
+def _parser(length: int, picks: int) -> Parse:
+    def numbers(size, dtype=tf.int64):
+        return tf.io.FixedLenFeature([size], dtype)
+
+    features = {
+        **{
+            name: numbers(length) for name in ("input_ids", "input_mask", "segment_ids")
+        },
+        "masked_lm_positions": numbers(picks),
+        "masked_lm_ids": numbers(picks),
+        "masked_lm_weights": numbers(picks, tf.float32),
+        "next_sentence_labels": numbers(1),
+    }
+
+    def parse(serialized: Any) -> dict[str, Any]:
+        found = tf.io.parse_example(serialized, features)
+        whole = {
+            name: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
+            for name, value in found.items()
+        }
+        mask = whole["input_mask"]
+        longest = tf.reduce_max(tf.reduce_sum(mask, axis=1))
+        return {
+            "input_word_ids": whole["input_ids"][:, :longest],
+            "input_mask": mask[:, :longest],
+            "input_type_ids": whole["segment_ids"][:, :longest],
+            "masked_lm_positions": whole["masked_lm_positions"],
+            "masked_lm_ids": whole["masked_lm_ids"],
+            "masked_lm_weights": whole["masked_lm_weights"],
+            "next_sentence_labels": whole["next_sentence_labels"][:, 0],
+        }
+
+    return parse
