@@ -39,7 +39,7 @@ def settings_of(recipe: Recipe, **values: object) -> Settings:
         UserError: a flag has a bad value.
     """
     module = importlib.import_module(recipe.module)
-    recipes = module.recipes.RECIPES
+    recipes = [each for each in module.recipes.RECIPES if each.module == recipe.module]
     flags = flags_core.make_flags(
         module.define_flags, recipes, recipe=recipe.name, **values
     )

@@ -24,8 +24,8 @@ from official.utils.flags.definer import Definer
 # A character that is rarer than one in so many becomes no piece, and words with it are
 # [UNK]: nothing is learnt about what occurs a few times.
 _MOST_PER_CHARACTER = 1_000_000
-# Texts that are divided into words at a time.
-_CHUNK = 4096
+# That are divided into words at a time; each takes about 100 bytes then.
+_CHUNK_CHARACTERS = 500_000
 
 
 def define_flags() -> flags.FlagValues:
@@ -61,8 +61,11 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
 
     from official.bert import documents
 
-    patterns = map(os.path.expanduser, flags_obj.input_files.split(","))
-    paths = documents.find(list(patterns), "--input_files")
+    patterns = [
+        os.path.expanduser(pattern.strip())
+        for pattern in flags_obj.input_files.split(",")
+    ]
+    paths = documents.find(patterns, "--input_files")
     target = os.path.expanduser(flags_obj.vocab_file)
     texts = itertools.chain.from_iterable(documents.read(paths))
     pieces = learn(texts, flags_obj.vocab_size, flags_obj.lower_case)
@@ -80,11 +83,10 @@ def learn(texts: Iterable[str], size: int, lower_case: bool = True) -> list[str]
         lower_case: whether text is read in lower case and without accents.
 
     Returns:
-        The special pieces; the characters, the most frequent ones first and at most
-        as many as take half of the room, each alone and, if it is no word of its own,
-        as a continuation; the joined pieces in the order in which they were found.
-        They are fewer than `size` where too few pairs occur twice. The same texts in
-        another order give the same pieces.
+        The special pieces; the characters, the most frequent ones first, each alone
+        and, if it is no word of its own, as a continuation; the joined pieces in the
+        order in which they were found. They are fewer than `size` where too few pairs
+        occur twice. The same texts in another order give the same pieces.
 
     Raises:
         UserError: there is no word in the texts.
@@ -92,7 +94,7 @@ def learn(texts: Iterable[str], size: int, lower_case: bool = True) -> list[str]
     counts = count_words(texts, lower_case)
     if not counts:
         raise UserError("the text to learn from holds no word; give another")
-    characters = _characters(counts, max(1, (size - len(SPECIAL)) // 2), lower_case)
+    characters = _characters(counts, size - len(SPECIAL), lower_case)
     found = dict.fromkeys((*SPECIAL, *characters))
     known = {each for each in characters if len(each) == 1}
     kept = {word: number for word, number in counts.items() if known.issuperset(word)}
@@ -125,11 +127,22 @@ def count_words(texts: Iterable[str], lower_case: bool = True) -> dict[str, int]
         autograph=False,
     )
     counts: collections.Counter[bytes] = collections.Counter()
-    left = iter(texts)
-    while chunk := list(itertools.islice(left, _CHUNK)):
+    for chunk in _chunks(texts):
         counts.update(split(tf.constant(chunk)).numpy().tolist())
     decoded = ((word.decode(), number) for word, number in counts.items())
     return {word: number for word, number in decoded if len(word) <= MAX_CHARACTERS}
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    chunk, size = [], 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text)
+        if size >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _characters(

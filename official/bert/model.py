@@ -273,8 +273,8 @@ class _Builder:
         first = self.by_row(self.x, "rows")[:, 0]
         return self.dense(self.config.hidden_size, "pooler", activation="tanh")(first)
 
-    def by_row(self, x, name: str):
-        return ByRow(name=name)(x, self.ids)
+    def by_row(self, x, name: str, **kwargs):
+        return ByRow(name=name, **kwargs)(x, self.ids)
 
 
 def build_encoder(config: BertConfig, recompute: bool = False) -> keras.Model:
@@ -324,9 +324,8 @@ def build_span_model(config: BertConfig, recompute: bool = False) -> keras.Model
     """
     builder = _Builder(config, recompute)
     logits = builder.dense(2, "logits", dtype="float32")(builder.x)
-    return keras.Model(
-        builder.inputs, builder.by_row(logits, "spans"), name="bert_spans"
-    )
+    spans = builder.by_row(logits, "spans", dtype="float32")
+    return keras.Model(builder.inputs, spans, name="bert_spans")
 
 
 def build_pretraining_model(

@@ -6,6 +6,7 @@ import tensorflow as tf
 from official.bert import config as configs
 from official.bert import model
 from official.utils.testing.errors import message_of
+from official.utils.training import precision
 from official.utils.training.variables import named_variables
 
 NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -191,3 +192,14 @@ def test_config_that_is_wrong(tmp_path, content, words):
     message = message_of(configs.read, str(path))
     assert words in message
     assert str(path) in message
+
+
+def test_logits_are_float32_beside_bfloat16():
+    with precision.policy("bf16"):
+        inputs = batch() | {"masked_lm_positions": np.array([[1], [2], [3]], np.int32)}
+        found = model.build_pretraining_model(tiny())(inputs)
+        logits = [*found.values(), model.build_span_model(tiny())(batch())]
+        logits.append(model.build_classifier(tiny(), 2)(batch()))
+        hidden = model.build_encoder(tiny())(batch())["sequence_output"]
+    assert hidden.dtype == tf.bfloat16
+    assert {each.dtype for each in logits} == {tf.float32}

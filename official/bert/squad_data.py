@@ -6,22 +6,21 @@ network is read in windows that overlap, as in the original BERT (Devlin et al. 
 """
 
 import dataclasses
-import json
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from official.bert import json_fields
 from official.bert.questions import Question
 from official.bert.tables import short
 from official.bert.text import Tokenizer
-from official.utils.data import files
 from official.utils.errors import UserError
 
 # Questions that are divided at a time, which bounds what is held beside the result.
 _CHUNK = 2048
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_FORM = "check that it is a file of SQuAD 1.1 or 2.0"
+_REMEDY = "check that it is a file of SQuAD 1.1 or 2.0"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +92,8 @@ def _find_answer(question: Question) -> int | None:
 
 # ---- Reading ----
 
+_field = functools.partial(json_fields.field, remedy=_REMEDY)
+
 
 def read_questions(path: str) -> list[Question]:
     """Reads a file of SQuAD 1.1 or 2.0, maybe gzipped.
@@ -122,24 +123,13 @@ def read_questions(path: str) -> list[Question]:
             places[question.id] = f"question {number} of {where}"
             questions.append(question)
     if not questions:
-        raise UserError(f"{path} holds no questions; {_FORM}")
+        raise UserError(f"{path} holds no questions; {_REMEDY}")
     return questions
 
 
 def _paragraphs(path: str) -> Iterator[tuple[str, object]]:
     """Where each paragraph stands, in words, and what JSON gives for it."""
-    content = files.read_bytes(path).removeprefix(_BYTE_ORDER_MARK)
-    try:
-        root = json.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}: line {line} is not UTF-8 ({error.reason}); convert the file"
-        ) from None
-    # ValueError: also a number of too many digits.
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({error}); {_FORM}") from None
-    articles = _field(path, root, "data", list)
+    articles = _field(path, json_fields.read(path, _REMEDY), "data", list)
     for number, article in enumerate(articles, start=1):
         where = f"article {number} in {path}"
         paragraphs = _field(where, article, "paragraphs", list)
@@ -151,49 +141,20 @@ def _question(where: str, entry: object, context: str) -> Question:
     name = _field(where, entry, "id", str)
     where = f"{where} (id {short(name)})"
     asked = _field(where, entry, "question", str)
-    is_impossible = _field(where, entry, "is_impossible", bool, False)
-    answers = []
-    for answer in _field(where, entry, "answers", list, []):
+    is_impossible = _field(where, entry, "is_impossible", bool, default=False)
+    texts, starts = [], []
+    for answer in _field(where, entry, "answers", list, default=[]):
         text = _field(f"an answer to {where}", answer, "text", str)
         if not text.strip():
             raise UserError(f"{where} has an empty answer; fill or remove it")
-        start = _field(f"an answer to {where}", answer, "answer_start", int)
-        answers.append((text, start))
-    if is_impossible and answers:
+        texts.append(text)
+        starts.append(_field(f"an answer to {where}", answer, "answer_start", int))
+    if is_impossible and texts:
         raise UserError(
             f"{where} has answers though its is_impossible is true; correct one of both"
         )
-    texts = tuple(text for text, _ in answers)
-    start = answers[0][1] if answers else None
-    return Question(name, asked, context, texts, start, is_impossible)
-
-
-_KINDS = {
-    str: "a string",
-    list: "an array",
-    int: "a whole number",
-    bool: "true or false",
-}
-
-
-def _field(where: str, entry: object, name: str, kind: type, default: object = None):
-    """The entry `name` of a JSON object, if it is of a kind."""
-    if not isinstance(entry, dict):
-        raise UserError(f"{where} is no JSON object; {_FORM}")
-    value = entry.get(name, default)
-    if value is None:
-        raise UserError(f"{where} lacks the field {name}; {_FORM}")
-    # No isinstance: True is an int.
-    if type(value) is not kind:
-        raise UserError(
-            f"{where} has a field {name} that is not {_KINDS[kind]}; {_FORM}"
-        )
-    if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
-        raise UserError(
-            f"{where} has half of a surrogate pair, which is no character, in the "
-            f"field {name}; remove it"
-        )
-    return value
+    start = starts[0] if starts else None
+    return Question(name, asked, context, tuple(texts), start, is_impossible)
 
 
 # ---- Windows ----
@@ -285,7 +246,7 @@ def _divide(
     texts = _pieces(tokenizer, list(number_of))
     text_of = np.array([number_of[each.context] for each in questions], np.int64)
 
-    # [questions]; a window after the first is there as long as pieces are left.
+    # [questions]; there is a window after the first as long as pieces are left.
     num_asked = np.minimum(np.diff(asked.offsets), max_query_length)
     num_text = np.diff(texts.offsets)[text_of]
     room = max_length - 3 - num_asked
@@ -298,43 +259,37 @@ def _divide(
     size = np.minimum(num_text[question_of] - begin, room[question_of])
     segment_starts = num_asked[question_of] + 2
     lengths = segment_starts + size + 1
+    first, last = _answers(questions, texts, text_of)[:, question_of]
+    is_inside = (first >= begin) & (last < begin + size)
+    shift = segment_starts - begin
 
-    # [pieces]; `inner` counts them within their window, `place` within the text.
+    # [pieces]; `inner` counts them within their window.
     window = np.repeat(np.arange(len(lengths)), lengths)
     inner = _places(lengths)
-    place = inner - segment_starts[window] + begin[window]
-    is_asked = (inner > 0) & (inner < segment_starts[window] - 1)
-    is_text = (inner >= segment_starts[window]) & (inner < lengths[window] - 1)
     values = np.where(inner == 0, tokenizer.cls_id, tokenizer.sep_id)
+    is_asked = (inner > 0) & (inner < segment_starts[window] - 1)
     values[is_asked] = asked.ids[
         (asked.offsets[question_of[window]] + inner - 1)[is_asked]
     ]
-    of_text = (texts.offsets[text_of[question_of[window]]] + place)[is_text]
-    values[is_text] = texts.ids[of_text]
-    token_start, token_end = np.full((2, len(values)), -1, np.int32)
-    token_start[is_text] = texts.starts[of_text]
-    token_end[is_text] = texts.ends[of_text]
-    is_max_context = np.zeros(len(values), bool)
-    # A number for each piece of each question's text.
-    piece = (_offsets(num_text)[question_of[window]] + place)[is_text]
-    window, place = window[is_text], place[is_text]
-    around = np.minimum(place - begin[window], (begin + size)[window] - 1 - place)
-    is_max_context[is_text] = _is_best(piece, window, 100 * around + size[window])
+    is_text = (inner >= segment_starts[window]) & (inner < lengths[window] - 1)
 
-    # [questions], then [windows]: the answer's first and last piece.
-    first, last = (
-        np.array(
-            [
-                _answer_pieces(question, texts, number)
-                for question, number in zip(questions, text_of, strict=True)
-            ],
-            np.int64,
-        )
-        .reshape(-1, 2)[question_of]
-        .T
+    # [pieces of texts]; `place` counts them within their text.
+    window = window[is_text]
+    place = inner[is_text] - shift[window]
+    source = texts.offsets[text_of[question_of[window]]] + place
+    values[is_text] = texts.ids[source]
+    token_start, token_end = np.full((2, len(values)), -1, np.int32)
+    token_start[is_text] = texts.starts[source]
+    token_end[is_text] = texts.ends[source]
+    is_max_context = np.zeros(len(values), bool)
+    # What stands around a piece on the shorter side counts; a long window is little
+    # better than a short one: a hundredth a piece, as in the original.
+    around = np.minimum(place - begin[window], (begin + size)[window] - 1 - place)
+    is_max_context[is_text] = _is_best(
+        _offsets(num_text)[question_of[window]] + place,
+        window,
+        100 * around + size[window],
     )
-    is_inside = (first >= begin) & (last < begin + size)
-    shift = segment_starts - begin
     return Windows(
         values=values.astype(np.int32),
         offsets=_offsets(lengths),
@@ -360,7 +315,17 @@ def _places(lengths: np.ndarray) -> np.ndarray:
 
 
 def _is_best(piece: np.ndarray, window: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Whether a piece scores best in this window, of equal ones the first one."""
+    """Whether a piece scores best in this window, the first one of equal ones.
+
+    Args:
+        piece: the number of a question's piece, which other windows may hold too,
+            int64 [pieces].
+        window: the window that holds it here, int64 [pieces].
+        score: int64 [pieces].
+
+    Returns:
+        bool [pieces].
+    """
     if not piece.size:
         return np.zeros(0, bool)
     rank = score * (window.max() + 1) - window
@@ -369,17 +334,23 @@ def _is_best(piece: np.ndarray, window: np.ndarray, score: np.ndarray) -> np.nda
     return rank == best[piece]
 
 
-def _answer_pieces(question: Question, texts: _Pieces, number: int) -> tuple[int, int]:
-    """The first and last piece, counted from the start of text `number`; else -1, -1.
+def _answers(
+    questions: Sequence[Question], texts: _Pieces, text_of: np.ndarray
+) -> np.ndarray:
+    """The first and last piece of each answer in its text, int64 [2, questions].
 
-    They are all pieces of the words that the answer has a part in.
+    They are all pieces of the words that the answer has a part in; -1 without any.
     """
-    place = _find_answer(question)
-    if place is None:
-        return -1, -1
-    begin = len(question.context[:place].encode())
-    end = begin + len(question.answers[0].encode())
-    pieces = slice(texts.offsets[number], texts.offsets[number + 1])
-    first = np.searchsorted(texts.ends[pieces], begin, side="right")
-    last = np.searchsorted(texts.starts[pieces], end, side="left") - 1
-    return (int(first), int(last)) if first <= last else (-1, -1)
+    found = np.full((2, len(questions)), -1, np.int64)
+    for number, question in enumerate(questions):
+        place = _find_answer(question)
+        if place is None:
+            continue
+        begin = len(question.context[:place].encode())
+        end = begin + len(question.answers[0].encode())
+        pieces = slice(*texts.offsets[text_of[number] : text_of[number] + 2])
+        first = np.searchsorted(texts.ends[pieces], begin, side="right")
+        last = np.searchsorted(texts.starts[pieces], end, side="left") - 1
+        if first <= last:
+            found[:, number] = first, last
+    return found

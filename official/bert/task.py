@@ -86,6 +86,8 @@ class BertTask(Task):
         if lower_case is None:
             known = initial is not None and initial.lower_case is not None
             lower_case = initial.lower_case if known else True
+        # The embedded vocabulary has no capitals.
+        lower_case = lower_case or embedded is not None
         is_learnt = False
         if settings.vocab_file:
             pieces = vocabulary.read(settings.vocab_file)

@@ -23,6 +23,8 @@ _MAX_BYTES = 4 * MAX_CHARACTERS
 _PLAIN = r"[\t\n\r -~]*"
 # More than there are.
 _NUM_KINDS = 8
+# Of strings, which no other device knows: nothing is to be copied to and fro.
+_DEVICE = "/cpu:0"
 
 
 class Words:
@@ -35,13 +37,14 @@ class Words:
             lower_case: for uncased networks, which read no accents either.
         """
         table = characters.table(lower_case)
-        # Code points and their kinds in one number: a look-up costs more than this.
-        self._table = tf.RaggedTensor.from_row_splits(
-            tf.constant(table.codes * _NUM_KINDS + table.kinds),
-            tf.constant(table.splits),
-            validate=False,
-        )
-        self._is_accent = tf.constant(table.is_accent)
+        with tf.device(_DEVICE):
+            # Code points and their kinds in one number: a look-up costs more than this.
+            self._table = tf.RaggedTensor.from_row_splits(
+                tf.constant(table.codes * _NUM_KINDS + table.kinds),
+                tf.constant(table.splits),
+                validate=False,
+            )
+            self._is_accent = tf.constant(table.is_accent)
 
     def split(self, text: Any) -> tf.RaggedTensor:
         """Finds the words.
@@ -160,15 +163,17 @@ class Tokenizer:
             token_out_type=tf.int32,
             unknown_token=SPECIAL[1],
         )
-        self._pieces_of_words = tensorflow_text.FastWordpieceTokenizer(
-            max_bytes_per_word=_MAX_BYTES, no_pretokenization=True, **settings
-        )
-        self._pieces_of_plain_text = tensorflow_text.FastWordpieceTokenizer(
-            max_bytes_per_word=MAX_CHARACTERS, no_pretokenization=False, **settings
-        )
-        self._is_continuation = tf.constant(
-            [piece.startswith(CONTINUATION) for piece in self.vocabulary]
-        )
+        wordpiece = tensorflow_text.FastWordpieceTokenizer
+        with tf.device(_DEVICE):
+            self._pieces_of_words = wordpiece(
+                max_bytes_per_word=_MAX_BYTES, no_pretokenization=True, **settings
+            )
+            self._pieces_of_plain_text = wordpiece(
+                max_bytes_per_word=MAX_CHARACTERS, no_pretokenization=False, **settings
+            )
+            self._is_continuation = tf.constant(
+                [piece.startswith(CONTINUATION) for piece in self.vocabulary]
+            )
 
     def tokenize(self, text: Any) -> tf.RaggedTensor:
         """Finds the pieces. What looks like a special piece is text as any other.
@@ -179,7 +184,8 @@ class Tokenizer:
         Returns:
             int32 [N, (pieces)].
         """
-        return _by_plainness(text, self._tokenize_plain, self._tokenize_any)
+        with tf.device(_DEVICE):
+            return _by_plainness(text, self._tokenize_plain, self._tokenize_any)
 
     def tokenize_with_offsets(self, text: Any) -> tuple[Any, Any, Any]:
         """Finds the pieces, and where their words stand.
@@ -194,9 +200,10 @@ class Tokenizer:
                 or a Chinese character is one, too.
             ends: int32 [N, (pieces)]; where it ends, its accents included.
         """
-        found = _by_plainness(text, self._locate_plain, self._locate_any)
-        ids, starts, ends = tf.unstack(found.values, axis=1)
-        return tuple(map(found.with_values, (ids, starts, ends)))
+        with tf.device(_DEVICE):
+            found = _by_plainness(text, self._locate_plain, self._locate_any)
+            ids, starts, ends = tf.unstack(found.values, axis=1)
+            return tuple(map(found.with_values, (ids, starts, ends)))
 
     def _tokenize_plain(self, text):
         return self._pieces_of_plain_text.tokenize(self._in_case(text))

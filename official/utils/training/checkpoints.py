@@ -234,7 +234,8 @@ def latest_facts(folder: str) -> dict[str, Any]:
             ValueError, RuntimeError, IndexError, tf.errors.OpError
         ):
             reader = tf.train.load_checkpoint(os.path.join(folder, f"ckpt-{step}"))
-            return json.loads(reader.get_tensor(_STATE)).get("facts", {})
+            state = json.loads(reader.get_tensor(_STATE))
+            return state.get("facts", {}) if isinstance(state, dict) else {}
     return {}
 
 
