@@ -1,7 +1,6 @@
 """Sizes and settings of BERT networks, as fields and as the JSON file of 2019."""
 
 import dataclasses
-import json
 from typing import Any
 
 from official.utils.errors import UserError
@@ -92,16 +91,9 @@ def read(path: str) -> BertConfig:
     Raises:
         UserError: the file cannot be read, is no JSON object, or has a wrong value.
     """
-    from official.utils.data import files  # Flags need no TensorFlow.
+    from official.bert import json_fields  # Flags need no TensorFlow.
 
-    try:
-        found = json.loads(files.read_bytes(path))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{path} is no JSON ({error}); give a bert_config.json"
-        ) from None
+    found = json_fields.read(path, "give a bert_config.json")
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no JSON object; give a bert_config.json")
     return from_fields(found, path)

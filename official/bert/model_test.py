@@ -36,7 +36,7 @@ def test_parameter_counts(size, parameters):
     assert model.build_encoder(config).count_params() == parameters
 
 
-def test_first_outputs_are_pinned():
+def test_outputs_are_normalised():
     found = model.build_encoder(tiny())(batch())
     assert found["sequence_output"].shape == (3, 11, 128)
     assert found["pooled_output"].shape == (3, 128)

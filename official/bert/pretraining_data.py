@@ -23,8 +23,11 @@ import tensorflow as tf
 
 from official.bert import documents as texts
 from official.bert.text import Tokenizer
+from official.utils.data import splits
 
 SHORT_PROBABILITY = 0.1
+# Of the sequences, for validation and for the test each.
+_HELD_OUT_SHARE, MOST_HELD_OUT = 0.025, 2000
 # Pieces of a window, 4 bytes each.
 WINDOW_PIECES = 1 << 20
 # Characters that are tokenised at a time; more are not faster.
@@ -49,6 +52,23 @@ class Instance:
     ids: np.ndarray
     segment_start: int
     is_random_next: bool
+
+
+def divide(number: int, seed: int, most: int = MOST_HELD_OUT) -> dict[str, np.ndarray]:
+    """Divides sequences into parts, by their numbers.
+
+    Args:
+        number: of sequences.
+        seed: draws those that are held out.
+        most: sequences for validation, and as many for the test.
+
+    Returns:
+        `train`, `validation` and `test`, int64 each; the last two are empty where there
+        are too few.
+    """
+    held_out = min(most, int(_HELD_OUT_SHARE * number))
+    kept, out = splits.split_indices(number, 2 * held_out, seed)
+    return {"train": kept, "validation": out[::2], "test": out[1::2]}
 
 
 # ---- Documents ----

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from official.utils.data import record_files, splits
+from official.bert import pretraining_data
+from official.utils.data import record_files
 from official.utils.data.record_files import Parse, RecordFiles
 from official.utils.errors import UserError
 from official.utils.flags.settings import Settings
-
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 0.025, 2000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,19 +41,15 @@ def open_files(patterns: Sequence[str], settings: Settings) -> Records:
     """
     paths = [path for each in patterns for path in record_files.find(each)]
     files = record_files.open_files(paths)
-    held_out = min(_MOST_HELD_OUT, int(_HELD_OUT_SHARE * files.num_records))
-    if not held_out:
+    parts = pretraining_data.divide(files.num_records, settings.seed)
+    if not parts["test"].size:
         raise UserError(
             f"--input_files hold {files.num_records} records, too few to hold some out "
             "for validation; give more"
         )
-    _, out = splits.split_indices(files.num_records, 2 * held_out, settings.seed)
-    keep = {"validation": out[::2], "test": out[1::2]}
-    masks = {}
-    for split, rows in keep.items():
-        masks[split] = np.zeros(files.num_records, bool)
+    masks = {split: np.zeros(files.num_records, bool) for split in parts}
+    for split, rows in parts.items():
         masks[split][rows] = True
-    masks["train"] = ~(masks["validation"] | masks["test"])
     length, picks = settings.max_seq_length, settings.max_predictions_per_seq
     return Records(files, _parser(length, picks), masks)
 

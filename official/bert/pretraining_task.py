@@ -19,7 +19,6 @@ from official.bert import (
 )
 from official.bert.model import INPUTS
 from official.bert.task import BertTask
-from official.utils.data import splits
 from official.utils.data.buckets import (
     BucketedEvaluationStream,
     BucketedTrainingStream,
@@ -35,8 +34,6 @@ from official.utils.training.task import Loss
 
 _SPLITS = ("train", "validation", "test")
 _ENGLISH_DOCUMENTS = 40_000
-# Of the sequences, for validation and for the test each.
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 0.025, 2000
 # The best of the embedded text takes some milliseconds a sequence.
 _MOST_HELD_OUT_ENGLISH = 500
 
@@ -108,16 +105,14 @@ class PretrainingTask(BertTask):
             starts.append(instance.segment_start)
             is_random.append(instance.is_random_next)
         is_english = self.settings.dataset == "english"
-        most = _MOST_HELD_OUT_ENGLISH if is_english else _MOST_HELD_OUT
-        held_out = min(most, int(_HELD_OUT_SHARE * len(ids)))
-        if not held_out:
+        most = _MOST_HELD_OUT_ENGLISH if is_english else pretraining_data.MOST_HELD_OUT
+        parts = pretraining_data.divide(len(ids), self.settings.seed, most)
+        if not parts["test"].size:
             raise UserError(
                 f"the text gives {len(ids)} sequences, too few to hold some out for "
                 "validation; give more text, or lower --max_seq_length"
             )
         starts, is_random = np.array(starts, np.int32), np.array(is_random, np.int32)
-        kept, out = splits.split_indices(len(ids), 2 * held_out, self.settings.seed)
-        parts = {"train": kept, "validation": out[::2], "test": out[1::2]}
         return {
             split: self.rows(
                 {"ids": Ragged.of([ids[i] for i in rows])},

@@ -11,11 +11,11 @@ from official.utils.flags.sets import (
     define_checkpoints,
     define_distribution,
     define_performance,
-    define_training,
     flags_by_set,
     shared_flags,
 )
 from official.utils.flags.settings import Settings, resolve
+from official.utils.flags.training_set import define_training
 
 __all__ = [
     "Settings",

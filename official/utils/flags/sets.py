@@ -8,30 +8,19 @@ from collections.abc import Sequence
 from absl import flags
 
 from official.utils.flags.definer import Definer
-from official.utils.flags.settings import run_fractions, step_window
+from official.utils.flags.settings import step_window
+from official.utils.flags.training_set import UNSET, define_training
 
 MODES = ("train_and_eval", "train", "eval", "predict", "export")
 DTYPES = ("fp32", "bf16", "fp16", "auto")
 STRATEGIES = ("off", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
 ALL_REDUCE_ALGORITHMS = ("nccl", "hierarchical_copy", "ring")
-OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad", "ftrl", "lamb", "rmsprop")
-SCHEDULES = (
-    "constant",
-    "linear",
-    "cosine",
-    "exponential",
-    "inverse_sqrt",
-    "one_cycle",
-    "step",
-)
 
 _REFUSED_STRATEGIES = {
     "parameter_server": "Keras 3 does not support it; use multi_worker_mirrored",
     "collective": "it is named multi_worker_mirrored now",
     "default": "say off, one_device or mirrored",
 }
-
-_UNSET = "(default: that of the data set's recipe)"
 
 
 def define_base(
@@ -57,7 +46,7 @@ def define_base(
     define.boolean("download", False, "Allow fetching the data set into --data_dir.")
     define.choice("mode", "train_and_eval", MODES, "What to do.")
     define.integer(
-        "train_epochs", None, f"Passes over the training set {_UNSET}.", "te", low=1
+        "train_epochs", None, f"Passes over the training set {UNSET}.", "te", low=1
     )
     define.integer(
         "train_steps",
@@ -68,7 +57,7 @@ def define_base(
     define.integer(
         "epochs_between_evals",
         None,
-        f"Epochs between two evaluations on validation data {_UNSET}.",
+        f"Epochs between two evaluations on validation data {UNSET}.",
         "ebe",
         low=1,
     )
@@ -88,7 +77,7 @@ def define_base(
         "batch_size",
         None,
         "Examples a step, over all replicas and accumulated micro-batches (global) "
-        f"{_UNSET}.",
+        f"{UNSET}.",
         "bs",
         low=1,
     )
@@ -122,113 +111,6 @@ def define_base(
         None,
         "Take the flags of this recipe; flags beside it win. `official list` lists "
         "them.",
-    )
-
-
-def define_training(flag_values: flags.FlagValues) -> None:
-    """Defines the optimizer and its schedule."""
-    define = Definer(flag_values, "training")
-    define.choice("optimizer", None, OPTIMIZERS, f"The optimizer {_UNSET}.")
-    define.number(
-        "learning_rate",
-        None,
-        f"Learning rate at the schedule's peak {_UNSET}.",
-        "lr",
-        low=0,
-    )
-    define.choice(
-        "schedule",
-        None,
-        SCHEDULES,
-        f"How the learning rate moves after the warm-up {_UNSET}.",
-    )
-    define.integer(
-        "warmup_steps",
-        None,
-        f"Steps over which the learning rate rises from 0 to its peak {_UNSET}.",
-        low=0,
-    )
-    define.number(
-        "warmup_fraction",
-        None,
-        f"The same as a fraction of the run; --warmup_steps wins {_UNSET}.",
-        low=0,
-        high=1,
-    )
-    define.string(
-        "decay_points",
-        None,
-        "Points of the run, as fractions of it, at which the schedule `step` lowers "
-        f"the learning rate {_UNSET}.",
-    )
-    define.number(
-        "decay_factor",
-        None,
-        f"What the schedule `step` multiplies the learning rate by {_UNSET}.",
-        low=0,
-        high=1,
-    )
-    define.number(
-        "momentum",
-        None,
-        f"Momentum of sgd and rmsprop {_UNSET}.",
-        low=0,
-        high=1,
-    )
-    define.number(
-        "beta1",
-        None,
-        f"Decay of the first moment of adam, adamw and lamb {_UNSET}.",
-        low=0,
-        high=1,
-    )
-    define.number(
-        "beta2",
-        None,
-        f"Decay of their second moment {_UNSET}.",
-        low=0,
-        high=1,
-    )
-    define.number("epsilon", None, f"What their divisor is kept above {_UNSET}.", low=0)
-    define.number(
-        "weight_decay",
-        None,
-        "Decoupled weight decay, times the learning rate; biases and normalisation "
-        f"are left out {_UNSET}.",
-        low=0,
-    )
-    define.number(
-        "clip_norm",
-        None,
-        f"Largest global norm of the gradient of the whole batch; 0 is off {_UNSET}.",
-        low=0,
-    )
-    define.number(
-        "ema_decay",
-        None,
-        "Decay a step of the moving average of the weights that is evaluated and "
-        f"exported; 0 is off {_UNSET}.",
-        low=0,
-        high=0.999999,
-    )
-    define.integer(
-        "gradient_accumulation_steps",
-        None,
-        "Micro-batches that --batch_size is cut into: less memory, the same step "
-        f"{_UNSET}.",
-        low=1,
-    )
-    define.string(
-        "init_checkpoint",
-        None,
-        "Checkpoint (a file prefix, or a folder for its newest) to start the weights "
-        "of the network from.",
-    )
-    flags.register_validator(
-        "decay_points",
-        lambda text: text is None or run_fractions(text) is not None,
-        "should be ascending fractions of the run up to 1, as in 30/90,60/90,.9",
-        flag_values=flag_values,
     )
 
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from official.utils.flags.sets import OPTIMIZERS
+from official.utils.flags.training_set import OPTIMIZERS
 from official.utils.testing.tasks import settings
 from official.utils.training import optimizers
 from official.utils.training.variables import named_variables

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from official.mnist import model as mnist_model
-from official.utils.flags.sets import OPTIMIZERS
+from official.utils.flags.training_set import OPTIMIZERS
 from official.utils.testing import tasks
 from official.utils.training import optimizers
 from official.utils.training.variables import named_layers, named_variables
