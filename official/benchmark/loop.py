@@ -72,17 +72,17 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         for name, peer in found.items():
             log_path = os.path.join(folder_of_logs(flags_obj, stack), f"{name}.txt")
             python = peers.interpreter(peer, cache)
-            model = training.loop.model
             worker = peers.start(
                 peer,
                 python,
                 settings,
                 benchmark.dtype,
                 log_path,
-                model.input_shape[1] if "image_size" in peer.takes else None,
+                training.sizes(),
             )
             stack.callback(worker.close)
-            size = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+            weights = training.loop.model.trainable_weights
+            size = sum(math.prod(weight.shape) for weight in weights)
             others[name] = _peer_contender(
                 name, peer, worker, settings.batch_size, size
             )

@@ -41,7 +41,7 @@ class Peer:
         requirements: for pip, each with its version.
         program: path of the program.
         arguments: of the program, beside the hyperparameters.
-        takes: arguments of `start` that the program takes too.
+        takes: what `start` is given, and flags of the main, that the program takes too.
         environment: variables that it runs with, beside those of this process.
         difference: in what its network differs from ours, in words; empty where both
             have equally many parameters, which is checked then.
@@ -67,6 +67,7 @@ class Peer:
 
 
 _TORCH = ("torch==2.13.0", "numpy==2.4.6")
+_HUGGING_FACE = (*_TORCH, "transformers==5.24.0")
 _TENSORFLOW = "tensorflow==2.21.0"
 _RESNET_TAKES = ("image_size", "threads")
 # The products of a step as flops.py counts them, of `resnet50_v1` and `resnet50`.
@@ -92,7 +93,25 @@ def _resnet_torch(*arguments: str) -> Peer:
     return Peer(_TORCH, program, arguments, _RESNET_TAKES)
 
 
+_BERT_TAKES = ("sequence_length", "vocab_size", "clip_norm", "threads")
+
+
+def _bert_torch(*arguments: str) -> Peer:
+    program = str(_PROGRAMS / "bert_torch.py")
+    return Peer(_HUGGING_FACE, program, arguments, _BERT_TAKES)
+
+
 PEERS: dict[str, dict[str, Peer]] = {
+    "bert": {
+        "keras_hub": Peer(
+            (_TENSORFLOW, "keras==3.15.1", "keras-hub==0.32.0"),
+            str(_PROGRAMS / "bert_keras_hub.py"),
+            (),
+            _BERT_TAKES,
+        ),
+        "torch": _bert_torch(),
+        "torch_compiled": _bert_torch("--compile"),
+    },
     "mnist": {"torch": Peer(_TORCH, str(_PROGRAMS / "mnist_torch.py"))},
     "resnet": {
         "keras": _resnet_keras("keras", "3.15.1"),
@@ -132,8 +151,7 @@ def start(
     settings: Settings,
     dtype: str,
     log_path: str,
-    image_size: int | None = None,
-    threads: int | None = None,
+    given: Mapping[str, int] | None = None,
     time_limit: float = _ANSWER_SECONDS,
 ) -> turns.Worker:
     """Starts a peer's program with the hyperparameters of a recipe.
@@ -144,15 +162,13 @@ def start(
         settings: resolved flags of the recipe's main.
         dtype: the precision, resolved.
         log_path: file that takes what it says on stderr.
-        image_size: height and width, where the program takes it.
-        threads: it computes with, likewise; None for its own choice.
+        given: more arguments, for the programs that take them, such as `threads` and
+            `steps.Training.sizes`.
         time_limit: seconds after which an answer is not waited for any more.
     """
-    values = dict(settings) | {"dtype": dtype}
+    values = dict(settings) | {"dtype": dtype} | dict(given or {})
     arguments = [f"--{name}={values[name]}" for name in _HYPERPARAMETERS]
-    for name, value in (("image_size", image_size), ("threads", threads)):
-        if name in peer.takes and value is not None:
-            arguments.append(f"--{name}={value}")
+    arguments += [f"--{name}={values[name]}" for name in peer.takes if name in values]
     return turns.Worker(
         [python, peer.program, *peer.arguments, *arguments],
         log_path,

@@ -17,8 +17,8 @@ def test_finds_a_peer():
 def test_names_the_peers_that_there_are():
     with pytest.raises(UserError, match=r"^--peers=jax: mnist has only torch$"):
         peers.find("mnist", "jax")
-    with pytest.raises(UserError, match=r"^--peers=torch: bert has no peers; leave"):
-        peers.find("bert", "torch")
+    with pytest.raises(UserError, match=r"^--peers=torch: r1 has no peers; leave"):
+        peers.find("r1", "torch")
 
 
 def test_an_environment_is_made_once(tmp_path, capsys):

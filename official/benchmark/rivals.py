@@ -5,12 +5,13 @@
 
 By default: ResNet-50 at 224 pixels in batches of 32, against Keras 3 and tf_keras with
 their `applications` (`tf_keras_onednn` with oneDNN on, as our mains have it, the
-others as they come), and PyTorch eager and compiled. Each contender is a process of its
-own, with as many threads as ours, that trains by SGD with momentum and no weight decay
-on one batch in memory. Start-up, tracing and compilation come before the first round;
-then they take turns, and who waits computes nothing. One precision follows the other,
-so that the processes of only one lie in memory. A contender that fails is named with
-the reason, and the race goes on without it.
+others as they come), and PyTorch eager and compiled. BERT, `--target=bert/mrpc`, is
+that of Hugging Face on PyTorch and of keras-hub. Each contender is a process of its
+own, with as many threads as ours, that trains without weight decay, ResNet by SGD with
+momentum and BERT by Adam, on one batch in memory. Start-up, tracing and compilation
+come before the first round; then they take turns, and who waits computes nothing. One
+precision follows the other, so that the processes of only one lie in memory. A
+contender that fails is named with the reason, and the race goes on without it.
 
 Peers live in environments of their own that are made on first use (peers.py).
 """
@@ -57,6 +58,13 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list("dtypes", list(_DTYPES), "Precisions, one after another.", **own)
     flags.DEFINE_integer(
         "threads", 0, "Of each process; 0: as many as cores.", lower_bound=0, **own
+    )
+    flags.DEFINE_boolean(
+        "own_batches",
+        False,
+        "Ours trains on its data set, with rows of like lengths together, and peers go "
+        "on with one batch of --max_seq_length. Else ours has one batch too.",
+        **own,
     )
     flags.DEFINE_float(
         "time_limit",
@@ -147,26 +155,30 @@ class _Step:
 
     description: str
     batch_size: int
-    image_size: int
+    sizes: dict[str, int]
     parameters: int
     flops: int
 
 
 def _measure_step(recipe, values) -> _Step:
     """Traces our step, in this process, which trains nothing."""
+    import tensorflow as tf
+
     from official.benchmark import flops, steps
     from official.utils.data.streams import Share
 
     settings = steps.settings_of(recipe, **values)
     training = steps.prepare(recipe, settings)
     model = training.loop.model
-    batch = training.task.training_stream().dataset(0, Share(1, 0, 1)).element_spec
+    # A real one: that of rows of different lengths has no shape of its own.
+    (batch,) = training.task.training_stream().dataset(0, Share(1, 0, 1)).take(1)
+    batch = {name: tf.TensorSpec.from_tensor(value) for name, value in batch.items()}
     counted = flops.training_step(training.task, model, batch)
     counted.warn_of_uncounted()
     return _Step(
         training.description,
         settings.batch_size,
-        model.input_shape[1],
+        training.sizes(),
         sum(math.prod(weight.shape) for weight in model.trainable_weights),
         counted.flops,
     )
@@ -179,7 +191,8 @@ def _entrants(flags_obj, values, step, found, pythons, dtype, threads, folder):
     recipe = suites.find(flags_obj.target)
     settings = steps.settings_of(recipe, **values | {"dtype": dtype})
     given = [f"{name}={value}" for name, value in values.items() if value is not None]
-    ours = [sys.executable, "-m", "official.benchmark.worker", "--in_memory"]
+    ours = [sys.executable, "-m", "official.benchmark.worker"]
+    ours.append(f"--in_memory={str(not flags_obj.own_batches).lower()}")
     ours += [f"--target={flags_obj.target}", f"--dtype={dtype}"]
     ours.append(f"--flags={','.join(given)}")
 
@@ -198,8 +211,7 @@ def _entrants(flags_obj, values, step, found, pythons, dtype, threads, folder):
             settings,
             dtype,
             log_path(name),
-            step.image_size,
-            threads,
+            step.sizes | {"threads": threads},
             flags_obj.time_limit,
         )
 

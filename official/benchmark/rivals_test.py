@@ -129,11 +129,10 @@ def test_flags_of_a_main():
 
 
 def _first_answers(program, *arguments):
-    (path,) = {
-        p.program for p in peers.PEERS["resnet"].values() if program in p.program
-    }
+    model = program.split("_")[0]
+    (path,) = {p.program for p in peers.PEERS[model].values() if program in p.program}
     ran = subprocess.run(
-        [sys.executable, path, "--batch_size=2", "--image_size=32", *arguments],
+        [sys.executable, path, "--batch_size=2", *arguments],
         input='{"steps": 1}\n{"steps": 2}\n',
         capture_output=True,
         text=True,
@@ -144,7 +143,7 @@ def _first_answers(program, *arguments):
 
 def test_torch_has_our_network():
     pytest.importorskip("torch")
-    said, first, second = _first_answers("resnet_torch")
+    said, first, second = _first_answers("resnet_torch", "--image_size=32")
     assert (said["batch_size"], said["parameters"]) == (2, 25_557_032)
     # ln 1000 = 6.9, and two pictures are learnt by heart.
     assert 6 < first["loss"] < 8
@@ -153,8 +152,22 @@ def test_torch_has_our_network():
 
 
 @pytest.mark.slow
+def test_hugging_face_has_our_bert():
+    pytest.importorskip("transformers")
+    said, first, second = _first_answers(
+        "bert_torch", "--sequence_length=16", "--learning_rate=1e-4"
+    )
+    # Base with 30,522 pieces (bert/model_test.py), and 2 classes.
+    assert said["parameters"] == 109_482_240 + 2 * 768 + 2
+    assert 0.2 < first["loss"] < 2
+    assert second["seconds"] > 0
+
+
+@pytest.mark.slow
 def test_keras_has_version_1():
-    said, first, second = _first_answers("resnet_keras", "--library=keras")
+    said, first, second = _first_answers(
+        "resnet_keras", "--library=keras", "--image_size=32"
+    )
     # The biases of 26,560 channels more than version 1.5.
     assert said["parameters"] == 25_557_032 + 26_560
     assert second["loss"] < first["loss"]
@@ -166,10 +179,11 @@ def test_a_peer_is_told_what_it_takes(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     names = ("batch_size", "optimizer", "learning_rate", "momentum", "seed")
     settings = dict.fromkeys(names, 1) | {"dtype": "auto"}
+    sizes = {"image_size": 64, "threads": 2, "vocab_size": 9}
     for name in ("tf_keras", "tf_keras_onednn", "torch_compiled"):
         peer = peers.find("resnet", name)
-        peers.start(peer, "python", settings, "bf16", "log", 64, 2, 9.0)
-    peers.start(peers.find("mnist", "torch"), "p", settings, "fp32", "log", 64, 2)
+        peers.start(peer, "python", settings, "bf16", "log", sizes, 9.0)
+    peers.start(peers.find("mnist", "torch"), "p", settings, "fp32", "log", sizes)
     commands = [" ".join(given[0]) for given in started]
     assert "--library=tf_keras --batch_size=1 " in commands[0]
     assert commands[0].endswith("--dtype=bf16 --seed=1 --image_size=64 --threads=2")

@@ -31,6 +31,19 @@ class Training:
         """The batches of the training, from the first on."""
         return self.loop.batches(self.task.training_stream(), 0)
 
+    def sizes(self) -> dict[str, int]:
+        """What the network and the batches of a peer have to be like.
+
+        Returns:
+            `image_size` for pictures; `sequence_length` and `vocab_size` for text.
+        """
+        if "vocabulary" in self.task.facts:
+            return {
+                "sequence_length": self.task.settings.max_seq_length,
+                "vocab_size": len(self.task.facts["vocabulary"]),
+            }
+        return {"image_size": self.loop.model.input_shape[1]}
+
 
 def settings_of(recipe: Recipe, **values: object) -> Settings:
     """The resolved flags of `recipe`'s main, with `values` beside those of the recipe.

@@ -14,11 +14,13 @@ from official.bert import (
     metrics,
     model,
     sequences,
+    vocabulary,
 )
 from official.bert.task import BertTask
 from official.utils.data.buckets import (
     BucketedEvaluationStream,
     BucketedTrainingStream,
+    Ragged,
     Rows,
 )
 from official.utils.data.streams import EvaluationStream, Share, TrainingStream
@@ -28,6 +30,9 @@ from official.utils.training.losses import classification_loss
 from official.utils.training.task import Loss
 
 _SPLITS = ("train", "validation", "test")
+# As many pieces as the English network that was published.
+_MADE_UP_PIECES = 30_522
+_MADE_UP_ROWS = 512
 
 
 class ClassifierTask(BertTask):
@@ -38,6 +43,8 @@ class ClassifierTask(BertTask):
     def load(self) -> str:
         """Reads the data set; see `Task.load`."""
         settings = self.settings
+        if settings.use_synthetic_data:
+            return self._make_up()
         embedded = None
         if settings.dataset == "english":
             data = english.classification(settings.seed)
@@ -63,6 +70,28 @@ class ClassifierTask(BertTask):
         notes = "".join(f"; {note}" for note in data.notes)
         return (
             f"{data.name}, {data.source} ({sizes} examples, {kinds}{notes}); "
+            f"{self.describe_network()}"
+        )
+
+    def _make_up(self) -> str:
+        """Random sequences of full length, to measure speed without reading."""
+        self._metrics = (self.metric,)
+        pieces = self.settings.vocab_size or _MADE_UP_PIECES
+        self.set_network(lambda: (), vocabulary.made_up(pieces))
+        self.facts |= {"label_names": ["class 0", "class 1"], "num_texts": 1}
+        generator = np.random.default_rng(0)
+        shape = (_MADE_UP_ROWS, self.settings.max_seq_length)
+        ids = generator.integers(0, self.config.vocab_size, shape)
+        rows = self.rows(
+            {"ids": Ragged.of(ids)},
+            {
+                "segment_start": np.full(_MADE_UP_ROWS, shape[1], np.int32),
+                "label": generator.integers(0, 2, _MADE_UP_ROWS, np.int32),
+            },
+        )
+        self._parts = dict.fromkeys(_SPLITS, rows)
+        return (
+            f"made-up sequences of {shape[1]} pieces (--use_synthetic_data); "
             f"{self.describe_network()}"
         )
 

@@ -143,6 +143,22 @@ def test_pairs_and_more_metrics_of_real_mrpc(tmp_path):
     assert sorted(inputs) == ["text_a", "text_b"]
 
 
+def test_made_up_sequences_have_full_length(tmp_path, capsys):
+    """What speed is measured with: no file is read."""
+    metrics = run(
+        **SMALL,
+        task="MRPC",
+        use_synthetic_data=True,
+        vocab_size=300,
+        eval_batch_size=100,
+        model_dir=str(tmp_path),
+    )
+    assert 0.5 < metrics["loss"] < 1
+    said = capsys.readouterr().out
+    assert "made-up sequences of 32 pieces (--use_synthetic_data)" in said
+    assert "300 pieces" in said
+
+
 @pytest.mark.slow
 def test_resumes_with_the_same_weights(tmp_path):
     """Dropout and buckets are functions of the step."""

@@ -50,6 +50,11 @@ def read(path: str) -> list[str]:
     return list(numbers)
 
 
+def made_up(size: int) -> list[str]:
+    """A vocabulary for measurements that read no text, of `size` pieces."""
+    return [*SPECIAL, *(f"piece{number}" for number in range(len(SPECIAL), size))]
+
+
 def _piece(where: str, line: bytes) -> str:
     if len(line) > MAX_PIECE_BYTES:
         raise UserError(

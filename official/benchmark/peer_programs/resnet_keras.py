@@ -1,4 +1,4 @@
-"""ResNet-50 of `keras.applications` by Keras 3 or tf_keras; see resnet_serving.py.
+"""ResNet-50 of `keras.applications` by Keras 3 or tf_keras; see serving.py.
 
 It trains by `fit` on a batch that lies in memory, as most people do; a turn is one
 epoch. The network is that of 2015 (version 1), and its convolutions have biases.
@@ -8,6 +8,7 @@ import importlib
 import math
 
 import resnet_serving
+import serving
 import tensorflow as tf
 
 
@@ -43,7 +44,7 @@ def main() -> None:
 
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     versions = {"tensorflow": tf.__version__, options.library: library.__version__}
-    resnet_serving.serve(options.batch_size, parameters, versions, train)
+    serving.serve(options.batch_size, parameters, versions, train)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,17 @@
-"""What the programs that train ResNet-50 share: arguments, a batch, and the answers.
-
-They run in environments of their own (peers.py) and import nothing of this project but
-this file, which lies beside them. They speak as `official.benchmark.worker` does: one
-JSON object a line, first `{"batch_size": ..., "parameters": ..., "versions": ...}`,
-then for each `{"steps": N}` read from stdin `{"seconds": ..., "loss": ...}`.
-"""
+"""What the programs that train ResNet-50 share: arguments and a batch."""
 
 import argparse
-import json
-import sys
-import time
-from collections.abc import Callable, Mapping
 
 import numpy as np
+import serving
 
 NUM_CLASSES = 1000
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all programs take."""
-    arguments = argparse.ArgumentParser(description=description)
-    arguments.add_argument("--batch_size", type=int, default=32)
+    """The arguments that the programs take."""
+    arguments = serving.parser(description, optimizer="sgd")
     arguments.add_argument("--image_size", type=int, default=224)
-    arguments.add_argument("--optimizer", choices=("sgd",), default="sgd")
-    arguments.add_argument("--learning_rate", type=float, default=0.01)
-    arguments.add_argument("--momentum", type=float, default=0.9)
-    arguments.add_argument("--dtype", choices=("bf16", "fp32"), default="fp32")
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--threads", type=int, help="Default: the library's choice.")
     return arguments
 
 
@@ -37,29 +21,3 @@ def random_batch(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     shape = (options.batch_size, options.image_size, options.image_size, 3)
     images = generator.standard_normal(shape, np.float32)
     return images, generator.integers(0, NUM_CLASSES, options.batch_size)
-
-
-def serve(
-    batch_size: int,
-    parameters: int,
-    versions: Mapping[str, str],
-    train: Callable[[int], float],
-) -> None:
-    """Answers until stdin ends.
-
-    Args:
-        batch_size: images of a step.
-        parameters: weights that are trained.
-        versions: of the libraries, by name.
-        train: runs so many steps, waits for their end, and returns the mean loss.
-    """
-    _say(batch_size=batch_size, parameters=parameters, versions=dict(versions))
-    for line in sys.stdin:
-        count = json.loads(line)["steps"]
-        begun = time.perf_counter()
-        loss = train(count)
-        _say(seconds=time.perf_counter() - begun, loss=loss)
-
-
-def _say(**answer) -> None:
-    print(json.dumps(answer), flush=True)

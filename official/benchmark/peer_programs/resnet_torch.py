@@ -1,10 +1,11 @@
-"""ResNet-50 (version 1.5) in PyTorch, eager or compiled; see resnet_serving.py.
+"""ResNet-50 (version 1.5) in PyTorch, eager or compiled; see serving.py.
 
 Convolutions take their memory format `channels_last`, the faster one on CPUs.
 """
 
 import numpy as np
 import resnet_serving
+import serving
 import torch
 from torch import nn
 
@@ -98,7 +99,7 @@ def main() -> None:
         return float(np.mean([float(loss) for loss in [step() for _ in range(count)]]))
 
     versions = {"torch": torch.__version__}
-    resnet_serving.serve(options.batch_size, parameters, versions, train)
+    serving.serve(options.batch_size, parameters, versions, train)
 
 
 if __name__ == "__main__":
