@@ -21,7 +21,7 @@ _ROWS = 8
 def main(pairs):
     """Asks each model and writes its answers; `pairs` are (model, output) paths."""
     for path, output in pairs:
-        serve = _load(path).signatures["serving_default"]
+        serve = load(path).signatures["serving_default"]
         specs = serve.structured_input_signature[1]
         if any(_takes_text(name, spec) for name, spec in specs.items()):
             np.savez(output, takes_text=True)
@@ -40,7 +40,8 @@ def main(pairs):
         )
 
 
-def _load(path):
+def load(path):
+    """Loads a SavedModel, with the operations of tensorflow-text if it has some."""
     try:
         return tf.saved_model.load(path)
     except (tf.errors.NotFoundError, FileNotFoundError) as error:
