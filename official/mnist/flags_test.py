@@ -7,7 +7,8 @@ FLAGS = {
     "base": "batch_size clean data_dir dataset download epochs_between_evals "
     "eval_batch_size export_best export_dir mode model_dir recipe seed "
     "steps_between_evals stop_threshold train_epochs train_steps",
-    "training": "beta1 beta2 clip_norm decay_factor decay_points ema_decay epsilon "
+    "training": "average_checkpoints beta1 beta2 clip_norm decay_factor decay_points "
+    "ema_decay epsilon "
     "gradient_accumulation_steps init_checkpoint learning_rate momentum optimizer "
     "schedule warmup_fraction warmup_steps weight_decay",
     "checkpoints": "checkpoint_seconds checkpoint_steps keep_checkpoints",

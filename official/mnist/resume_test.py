@@ -268,6 +268,34 @@ def test_best_step_survives_a_resume(evaluated, tmp_path):
     assert results(tmp_path)["metrics"]["accuracy"] == 0.9
 
 
+def test_average_of_checkpoints_is_what_is_reported(evaluated, tmp_path):
+    flags = dict(ema_decay=0, average_checkpoints=2, keep_checkpoints=1)
+    assert run(tmp_path, **flags).exit_code == 0
+    biases = [
+        checkpoints.read(str(tmp_path / "checkpoints" / f"ckpt-{step}"))
+        for step in (40, 60)
+    ]
+    mean = np.mean([values["model/logits/bias"] for values in biases], axis=0)
+    # Validation and test at the end; the evaluation at step 60 was of the last weights.
+    for weights in evaluated[-2:]:
+        np.testing.assert_allclose(weights, mean, rtol=1e-6)
+    np.testing.assert_array_equal(evaluated[-3], biases[1]["model/logits/bias"])
+    for other, fragment in (
+        (dict(export_best=True), "--export_best exclude each other"),
+        (dict(checkpoint_steps=None), "needs --checkpoint_steps"),
+    ):
+        given = [
+            f"{k}={v}" for k, v in (FLAGS | flags | other).items() if v is not None
+        ]
+        outcome = mains.run_main(
+            mnist.define_flags,
+            mnist.run,
+            recipes.RECIPES,
+            [f"--{each}" for each in [*given, f"model_dir={tmp_path / fragment[2:9]}"]],
+        )
+        assert outcome.exit_code == 1 and fragment in outcome.stderr
+
+
 def test_missing_best_checkpoint_is_an_error(evaluated, tmp_path):
     assert run(tmp_path, **BEST, mode="train").exit_code == 0
     os.remove(tmp_path / "checkpoints" / "ckpt-20.data-00000-of-00001")

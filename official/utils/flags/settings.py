@@ -29,6 +29,7 @@ FALLBACKS: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "clip_norm": 0.0,
     "ema_decay": 0.0,
+    "average_checkpoints": 0,
     "gradient_accumulation_steps": 1,
 }
 # Two ways to say one thing: a recipe's value for either gives way to the user's other.

@@ -106,6 +106,13 @@ def define_training(flag_values: flags.FlagValues) -> None:
         high=0.999999,
     )
     define.integer(
+        "average_checkpoints",
+        None,
+        "Evaluate and export the mean of the weights of so many checkpoints, the last "
+        f"ones of those after each --checkpoint_steps; 0 is off {UNSET}.",
+        low=0,
+    )
+    define.integer(
         "gradient_accumulation_steps",
         None,
         "Micro-batches that --batch_size is cut into: less memory, the same step "

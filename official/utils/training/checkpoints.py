@@ -28,14 +28,30 @@ _FILE = re.compile(r"ckpt-\d+(\.tmp)?\.(index|data-\d{5}-of-\d{5})(\.tempstate\d
 class Checkpoints:
     """The folder of a run's checkpoints."""
 
-    def __init__(self, folder: str, keep: int = 3, is_chief: bool = True):
+    def __init__(
+        self,
+        folder: str,
+        keep: int = 3,
+        is_chief: bool = True,
+        average: int = 0,
+        every: int | None = None,
+    ):
         """Manages `folder`, in which the last `keep` checkpoints stay.
 
         Only the chief of several workers writes.
+
+        Args:
+            folder: of the checkpoints.
+            keep: how many of the last ones stay.
+            is_chief: whether this process writes.
+            average: so many of those of each `every` steps stay too, to be averaged.
+            every: steps between them.
         """
         self.folder = folder
         self._keep = keep
         self._is_chief = is_chief
+        self._average = average
+        self._every = every
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints, ascending."""
@@ -184,8 +200,43 @@ class Checkpoints:
         """Steps of the checkpoints that stay once that of `step` is written."""
         # Later ones are damaged: the run would else have gone on from there.
         steps = [other for other in self.steps() if other <= step]
-        best = [best_step] if best_step in steps[: -self._keep] else []
-        return best + steps[-self._keep :]
+        kept = {best_step, *steps[-self._keep :], *self._averaged(steps)}
+        return [other for other in steps if other in kept]
+
+    def _averaged(self, steps: list[int]) -> list[int]:
+        """Those that are averaged where `steps` ends; none that the clock asked for."""
+        if not self._average:
+            return []
+        regular = [step for step in steps[:-1] if step % self._every == 0]
+        return [*regular, *steps[-1:]][-self._average :]
+
+    def load_average(self, step: int) -> tuple[dict[str, np.ndarray], list[int]]:
+        """The mean of the weights of the last checkpoints up to `step`.
+
+        Args:
+            step: of the last one.
+
+        Returns:
+            Means by structural name, of what is no floating-point number the last
+            value, and the steps they are of.
+
+        Raises:
+            tf.errors.OpError: a checkpoint is damaged.
+        """
+        steps = self._averaged([other for other in self.steps() if other <= step])
+        values, _ = self.load(steps[-1])
+        sums = {
+            name: np.float64(x) for name, x in values.items() if x.dtype.kind == "f"
+        }
+        for other in steps[:-1]:
+            found, _ = self.load(other)
+            for name in sums:
+                sums[name] = sums[name] + found[name]
+        means = {
+            name: (total / len(steps)).astype(values[name].dtype)
+            for name, total in sums.items()
+        }
+        return values | means, steps
 
     def _write_state_file(self, steps: list[int]) -> None:
         names = [f"ckpt-{step}" for step in steps]

@@ -112,6 +112,23 @@ def test_keeps_the_last_and_the_best(tmp_path, keep, best_step, kept):
     assert names == [f"ckpt-{step}" for step in kept]
 
 
+def test_regular_ones_are_averaged(tmp_path):
+    manager = Checkpoints(str(tmp_path), keep=1, average=3, every=10)
+    for step in (10, 20, 27, 30, 40, 44):
+        manager.save(variables(step), dict(step=step, best_step=None))
+    assert manager.steps() == [30, 40, 44]
+    values, steps = manager.load_average(44)
+    assert steps == [30, 40, 44]
+    assert values["model/kernel"].dtype == np.float32
+    np.testing.assert_allclose(values["model/kernel"], 38)
+    np.testing.assert_array_equal(values["model/seed"], [1, 2])
+    assert values["optimizer/iterations"] == 7
+    # One that the clock asked for does not count, unless it is the last.
+    manager.save(variables(45), dict(step=45, best_step=None))
+    assert manager.load_average(45)[1] == [30, 40, 45]
+    assert manager.load_average(40)[1] == [30, 40]
+
+
 def cut(path):
     os.truncate(path, os.path.getsize(path) // 2)
 

@@ -197,7 +197,7 @@ class _Experiment:
         with self._training() as log:
             validation = trainer.train(log)
             with trainer.final_weights():
-                if settings.export_best:
+                if settings.export_best or settings.average_checkpoints:
                     validation = trainer.validation_metrics()
                 metrics = trainer.evaluate("test")
                 log.final(trainer.state.step, metrics)

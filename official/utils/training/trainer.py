@@ -12,7 +12,7 @@ import tensorflow as tf
 from official.utils import run_folder
 from official.utils.app import Interrupted
 from official.utils.distribution import strategies
-from official.utils.errors import UserError
+from official.utils.errors import UserError, one_line
 from official.utils.flags.settings import profile_window
 from official.utils.logs import console
 from official.utils.logs.profile import ProfileWindow
@@ -70,10 +70,13 @@ class Trainer:
         self._strategy = strategy
         self._workers = strategies.workers_of(strategy)
         self._folder = folder
+        _check_average(self._settings)
         self._checkpoints = Checkpoints(
             folder.file("checkpoints"),
             self._settings.keep_checkpoints,
-            is_chief=self._workers.is_chief,
+            self._workers.is_chief,
+            self._settings.average_checkpoints,
+            self._settings.checkpoint_steps,
         )
 
     def prepare(self) -> None:
@@ -316,8 +319,21 @@ class Trainer:
         """The weights that are reported and exported, while the context lasts.
 
         Raises:
-            UserError: the best checkpoint is asked for and cannot be read.
+            UserError: the best checkpoint, or one to be averaged, cannot be read.
         """
+        if self._settings.average_checkpoints:
+            try:
+                values, steps = self._checkpoints.load_average(self.state.step)
+            except tf.errors.OpError as error:
+                raise UserError(
+                    f"a checkpoint of {self._checkpoints.folder} that should be "
+                    f"averaged is damaged ({one_line(error)}); give "
+                    "--average_checkpoints=0 to take the last weights"
+                ) from None
+            checkpoints.assign(self._variables, values, self._checkpoints.folder)
+            print(f"average of the weights of steps {', '.join(map(str, steps))}")
+            yield
+            return
         best_step = self.state.best_step
         if self._settings.export_best and best_step is not None:
             source = self._checkpoints.prefix(best_step)
@@ -331,6 +347,20 @@ class Trainer:
             checkpoints.assign(self._variables, values, source)
         with self.averaged_weights():
             yield
+
+
+def _check_average(settings) -> None:
+    """Refuses an average of checkpoints that says nothing clear."""
+    if not settings.average_checkpoints:
+        return
+    given = f"--average_checkpoints={settings.average_checkpoints}"
+    if not settings.checkpoint_steps:
+        raise UserError(
+            f"{given} needs --checkpoint_steps, the steps between two checkpoints"
+        )
+    for name in ("export_best", "ema_decay"):
+        if settings[name]:
+            raise UserError(f"{given} and --{name} exclude each other; leave one out")
 
 
 def _check_facts(here: Mapping, there: Mapping, source: str) -> None:
