@@ -102,11 +102,12 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     if flags_obj["short_seq_prob"].present and not flags_obj.use_next_sentence:
         console.warn("--short_seq_prob has no effect without pairs")
 
-    from official.bert import documents, processes, record_making, vocabulary
+    from official.bert import record_making, vocabulary
+    from official.utils.data import processes, text_lines
 
     # Before other processes are started.
     vocabulary.read(vocab_file)
-    paths = documents.find(patterns, "--input_file")
+    paths = text_lines.find(patterns, "--input_file")
     settings = record_making.Settings(
         vocab_file=vocab_file,
         lower_case=flags_obj.lower_case,

@@ -4,51 +4,18 @@ An empty line, or the end of a file, ends a document. Files are UTF-8, maybe wit
 byte-order mark, and may be gzipped; lines end with LF or CRLF.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import tensorflow as tf
-
 from official.bert import tables
-from official.bert.tables import MAX_LINE_BYTES
-from official.utils.data.files import BLOCK_BYTES, GZIP_MAGIC, reading
+from official.utils.data import text_lines
 from official.utils.errors import UserError
 
 # Longer documents are cut after the sentence that reaches this, into documents of their
 # own, so that the longest one does not decide how much memory is needed.
 DOCUMENT_CHARACTERS = 1 << 17
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _Document = TypeVar("_Document", bound=Sequence)
-
-
-def find(patterns: Sequence[str], flag: str) -> list[str]:
-    """Finds files.
-
-    Args:
-        patterns: paths, or glob patterns.
-        flag: what they were given with, for the message.
-
-    Returns:
-        The paths, each once: pattern after pattern, those of a pattern sorted.
-
-    Raises:
-        UserError: a pattern matches no file, or a folder cannot be read.
-    """
-    paths: dict[str, None] = {}
-    for pattern in patterns:
-        with reading(f"{flag}={pattern}"):
-            found = [
-                path
-                for path in sorted(tf.io.gfile.glob(pattern))
-                if not tf.io.gfile.isdir(path)
-            ]
-        if not found:
-            raise UserError(f"{flag}={pattern} matches no file; check the path")
-        paths.update(dict.fromkeys(found))
-    return list(paths)
 
 
 def read(
@@ -69,7 +36,7 @@ def read(
 
     Raises:
         UserError: there is no text at all; a file cannot be read; or a line is no
-            UTF-8, longer than `MAX_LINE_BYTES`, or in a table without the column.
+            UTF-8, too long, or in a table without the column.
     """
     is_empty = True
     for path in paths:
@@ -128,7 +95,7 @@ def windows(documents: Iterable[_Document], size: int) -> Iterator[list[_Documen
 
 
 def _texts(path: str, text_column: str | None) -> Iterator[str]:
-    lines = _lines(path)
+    lines = text_lines.read(path)
     if text_column is not None:
         return _cells(path, lines, text_column)
     return (line.strip() for _, line in lines)
@@ -154,58 +121,3 @@ def _cells(path: str, lines: Iterator[tuple[int, str]], column: str) -> Iterator
                 "are expected; mend or remove it"
             )
         yield fields[place].strip()
-
-
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1 on, and text of the lines, without their ends."""
-    number, rest = 0, b""
-    for block in _blocks(path):
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            number += 1
-            yield number, _decoded(path, number, line)
-        if len(rest) > MAX_LINE_BYTES + len(_BYTE_ORDER_MARK) + 1:
-            raise _too_long(path, number + 1)
-    if rest:
-        yield number + 1, _decoded(path, number + 1, rest)
-
-
-def _blocks(path: str) -> Iterator[bytes]:
-    """The content of a file, unpacked."""
-    with reading(path), tf.io.gfile.GFile(path, "rb") as stream:
-        is_packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        stream.seek(0)
-        unpacked = gzip.GzipFile(fileobj=stream) if is_packed else stream
-        try:
-            while block := unpacked.read(BLOCK_BYTES):
-                yield block
-        except EOFError:
-            raise UserError(
-                f"{path} is a gzip file that ends too early; fetch it again"
-            ) from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise UserError(
-                f"{path} is a damaged gzip file ({error}); fetch it again"
-            ) from None
-
-
-def _decoded(path: str, number: int, line: bytes) -> str:
-    if number == 1:
-        line = line.removeprefix(_BYTE_ORDER_MARK)
-    line = line.removesuffix(b"\r")
-    if len(line) > MAX_LINE_BYTES:
-        raise _too_long(path, number)
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: line {number} is not UTF-8 ({error.reason} at byte "
-            f"{error.start + 1} of the line); convert the file"
-        ) from None
-
-
-def _too_long(path: str, number: int) -> UserError:
-    return UserError(
-        f"{path}: line {number} has more than the {MAX_LINE_BYTES:,} bytes that are "
-        "expected; write a sentence a line, and check that lines end with LF or CRLF"
-    )

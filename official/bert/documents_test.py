@@ -5,6 +5,7 @@ import tracemalloc
 import pytest
 
 from official.bert import documents
+from official.utils.data import text_lines
 from official.utils.testing.errors import message_of
 
 
@@ -51,7 +52,7 @@ def test_marks_and_line_ends(write, pack):
 def test_lines_over_blocks(write):
     lines = [f"{number} {'x' * (1 + number % 977)}" for number in range(6000)]
     content = "\n".join(lines)
-    assert len(content) > 2 * documents.BLOCK_BYTES
+    assert len(content) > 2 * text_lines.BLOCK_BYTES
     expected = [[line] for line in lines]
     assert read(write(content), one_line_is_a_document=True) == expected
     packed = write(gzip.compress(content.encode(), 1), "b.gz")
@@ -59,7 +60,7 @@ def test_lines_over_blocks(write):
 
 
 def test_long_lines(write):
-    most = documents.MAX_LINE_BYTES
+    most = text_lines.MAX_LINE_BYTES
     lines = ["a" * 100_000, "b" * most, "c"]
     path = write("\n".join(lines))
     assert list(itertools.chain(*read(path))) == lines
@@ -128,9 +129,9 @@ def test_find(write, tmp_path):
     second, first = write("", "b.txt"), write("", "a.txt")
     (tmp_path / "folder.txt").mkdir()
     pattern = str(tmp_path / "*.txt")
-    assert documents.find([second, pattern], "--input_file") == [second, first]
+    assert text_lines.find([second, pattern], "--input_file") == [second, first]
     missing = str(tmp_path / "*.text")
-    assert message_of(documents.find, [pattern, missing], "--input_file") == (
+    assert message_of(text_lines.find, [pattern, missing], "--input_file") == (
         f"--input_file={missing} matches no file; check the path"
     )
 

@@ -60,12 +60,13 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         raise UserError("--input_files and --vocab_file are needed")
 
     from official.bert import documents
+    from official.utils.data import text_lines
 
     patterns = [
         os.path.expanduser(pattern.strip())
         for pattern in flags_obj.input_files.split(",")
     ]
-    paths = documents.find(patterns, "--input_files")
+    paths = text_lines.find(patterns, "--input_files")
     target = os.path.expanduser(flags_obj.vocab_file)
     texts = itertools.chain.from_iterable(documents.read(paths))
     pieces = learn(texts, flags_obj.vocab_size, flags_obj.lower_case)

@@ -19,6 +19,7 @@ from official.bert import (
 )
 from official.bert.model import INPUTS
 from official.bert.task import BertTask
+from official.utils.data import text_lines
 from official.utils.data.buckets import (
     BucketedEvaluationStream,
     BucketedTrainingStream,
@@ -63,7 +64,7 @@ class PretrainingTask(BertTask):
             tokenised = to_ids(found)
             source = "documents of the embedded English"
         else:
-            paths = documents.find(_patterns(settings.input_files), "--input_files")
+            paths = text_lines.find(_patterns(settings.input_files), "--input_files")
             column, is_line = settings.text_column, not settings.use_next_sentence
             self.set_network(
                 lambda: itertools.chain.from_iterable(

@@ -16,9 +16,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from official.utils.data import files
+from official.utils.data.text_lines import MAX_LINE_BYTES
 from official.utils.errors import UserError
 
-MAX_LINE_BYTES = 1_000_000
 EXTENSIONS = ("tsv", "csv", "jsonl")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

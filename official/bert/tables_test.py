@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from official.bert import tables
+from official.utils.data.text_lines import MAX_LINE_BYTES
 from official.utils.testing import errors
 
 REMEDY = "name the columns"
@@ -97,7 +98,7 @@ def test_long_lines(tmp_path, extension):
     assert read(tmp_path, f"a.{extension}", form % text).texts == ([text],)
     # The line with the text, without its end.
     others = len((form % "").strip().splitlines()[-1])
-    longest = "y" * (tables.MAX_LINE_BYTES - others)
+    longest = "y" * (MAX_LINE_BYTES - others)
     assert read(tmp_path, f"a.{extension}", form % longest).texts == ([longest],)
     message = message_of(tmp_path, f"a.{extension}", form % f"{longest}y")
     line = 1 if extension == "jsonl" else 2

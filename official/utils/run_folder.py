@@ -35,6 +35,8 @@ _FILES = (
 _EVENTS = r"(events\.out\.tfevents\.[^/]+)"
 _FOLDERS = {
     "checkpoints": r"checkpoint(\.resumes)?(\.tmp)?|ckpt-\d+\.[^/]+",
+    "prepared": r"([0-9a-f]{16}(\.\d+\.tmp)?/"
+    r"((inputs|targets)\.(ids|lengths)|prepared\.json(\.tmp)?)?)?",
     "train": rf"{_EVENTS}|plugins/(profile/([^/]+/([^/]+\.pb)?)?)?",
     "eval": _EVENTS,
     "saved_model": (

@@ -73,6 +73,7 @@ def run(
         _print_results(finished, folder, settings)
         return finished["metrics"]
     task = task_class(settings)
+    task.folder = folder.path
     if not settings.clean:
         task.recorded = checkpoints.latest_facts(folder.file("checkpoints"))
     if settings.mode in ("train_and_eval", "train", "eval"):

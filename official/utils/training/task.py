@@ -44,6 +44,7 @@ class Task(abc.ABC):
         facts: what the network takes from the data, such as the names of the classes;
             plain JSON. `load` sets it. It stands in every checkpoint, which gives it
             back where a checkpoint is used without the data.
+        folder: that of the run, `--model_dir` or a fresh one.
         recorded: the facts of the run's newest checkpoint, before `load`; empty where
             there is none.
     """
@@ -56,6 +57,7 @@ class Task(abc.ABC):
         """Keeps the resolved flags; data is read by `load`."""
         self.settings = settings
         self.facts: dict[str, Any] = {}
+        self.folder = settings.model_dir
         self.recorded: dict[str, Any] = {}
 
     @abc.abstractmethod

@@ -3,7 +3,7 @@ import subprocess
 import sys
 import time
 
-from official.bert import processes
+from official.utils.data import processes
 from official.utils.errors import UserError
 from official.utils.testing.data import PROJECT_ROOT
 from official.utils.testing.errors import message_of
@@ -49,7 +49,7 @@ def test_a_process_that_is_killed():
 def test_none_outlives_the_first_one(tmp_path):
     path = tmp_path / "id"
     code = (
-        "from official.bert import processes, processes_test\n"
+        "from official.utils.data import processes, processes_test\n"
         f"list(processes.in_order(processes_test.sleep, [{str(path)!r}], 2))"
     )
     first = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT_ROOT)

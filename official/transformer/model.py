@@ -1,0 +1,538 @@
+"""The Transformer: an encoder and a decoder of attention and feed-forward parts.
+
+Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762; with normalisation
+before each sublayer as in the network of 2019, or behind it as in the paper.
+
+Within the network the tokens of a batch stand in one row after the other, [batch *
+length, hidden]: matrix products of rank 2 are what every backend does fastest.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import initializers, layers, ops
+
+from official.transformer.config import TransformerConfig
+from official.utils.layers.dropout import Dropout
+from official.utils.layers.gelu import gelu_by_erf
+from official.utils.layers.layer_normalization import LayerNormalization
+from official.utils.layers.tokens import AdditiveMask, Bias
+
+_ACTIVATIONS = {"relu": ops.relu, "gelu": gelu_by_erf, "swish": ops.silu}
+_LONGEST_WAVE = 10_000.0
+# Added to the scores of what is not to be seen.
+_UNSEEN = -10_000.0
+
+
+class _Part(layers.Layer):
+    """A layer that is made from the settings of the network."""
+
+    def __init__(self, config: TransformerConfig | Mapping[str, Any], **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(config, Mapping):
+            config = TransformerConfig(**config)
+        self.config = config
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"config": dataclasses.asdict(self.config)}
+
+    def _projection(self, parts: int, name: str) -> layers.Dense:
+        """A product by `parts` square matrices at once, each of which starts alone."""
+        width = self.config.hidden_size
+        limit = math.sqrt(6 / (2 * width))
+        dense = layers.Dense(
+            parts * width,
+            use_bias=self.config.attention_bias,
+            kernel_initializer=initializers.RandomUniform(-limit, limit),
+            name=name,
+        )
+        dense.build((None, width))
+        return dense
+
+    def _norm(self, name: str) -> LayerNormalization:
+        norm = LayerNormalization(epsilon=self.config.norm_epsilon, name=name)
+        norm.build((None, self.config.hidden_size))
+        return norm
+
+
+def _heads_apart(x, rows: Any, parts: int, heads: int) -> list:
+    """[rows * length, parts * hidden] to `parts` times [rows, heads, length, size]."""
+    size = x.shape[-1] // (parts * heads)
+    x = ops.reshape(x, (rows, -1, parts, heads, size))
+    return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), parts)
+
+
+def _heads_together(x):
+    """[rows, heads, length, size] to [rows * length, heads * size]."""
+    width = x.shape[1] * x.shape[3]
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, width))
+
+
+@keras.saving.register_keras_serializable(package="official")
+class Embeddings(_Part):
+    """Pieces and positions to vectors, and vectors to scores of pieces."""
+
+    def build(self, ids_shape=None):
+        """Makes the table."""
+        config = self.config
+        start = initializers.RandomNormal(stddev=config.hidden_size**-0.5)
+        self.word = self.add_weight(
+            (config.vocab_size, config.hidden_size), start, name="word"
+        )
+        self.built = True
+
+    def call(self, ids, first_position=0):
+        """Embeds.
+
+        Args:
+            ids: int32 [batch, length].
+            first_position: of the sentence, that stands in the first column.
+
+        Returns:
+            [batch * length, hidden].
+        """
+        config, dtype = self.config, self.compute_dtype
+        x = ops.take(ops.cast(self.word, dtype), ids, axis=0)
+        x = x * config.hidden_size**0.5
+        if config.pad_is_zero:
+            x = x * ops.cast(ops.not_equal(ids, config.pad_id), dtype)[:, :, None]
+        places = first_position + ops.arange(ops.shape(ids)[1], dtype="int32")
+        x = x + ops.cast(self.positions(places), dtype)
+        return ops.reshape(x, (-1, config.hidden_size))
+
+    def positions(self, places):
+        """Waves of lengths from 2 pi to 10,000 times that.
+
+        Args:
+            places: integer [length].
+
+        Returns:
+            float32 [length, hidden], sines, then cosines.
+        """
+        number = self.config.hidden_size // 2
+        steps = number - 1 if self.config.positions == "2019" else number
+        exponents = ops.arange(number, dtype="float32") / max(1, steps)
+        angles = ops.cast(places, "float32")[:, None] * ops.exp(
+            -math.log(_LONGEST_WAVE) * exponents
+        )
+        return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+
+    def scores(self, x):
+        """[tokens, hidden] to logits, [tokens, vocabulary]."""
+        return ops.matmul(x, ops.transpose(ops.cast(self.word, self.compute_dtype)))
+
+    def compute_output_shape(self, ids_shape):
+        """See `call`."""
+        return (None, self.config.hidden_size)
+
+
+@keras.saving.register_keras_serializable(package="official")
+class SelfAttention(_Part):
+    """Every token looks at tokens of its row, in several heads."""
+
+    def build(self, x_shape=None):
+        """Makes the projections; query, key and value are one matrix product."""
+        self.query_key_value = self._projection(3, "query_key_value")
+        self.output_projection = self._projection(1, "output")
+        self.dropout = Dropout(self.config.attention_dropout, name="dropout")
+        self.built = True
+
+    def call(self, x, mask, rows, training=False):
+        """Attends.
+
+        Args:
+            x: [rows * length, hidden].
+            mask: [rows or 1, 1, length or 1, length], what is added to scores.
+            rows: how many there are.
+            training: whether weights of attention are dropped.
+
+        Returns:
+            [rows * length, hidden].
+        """
+        parts = _heads_apart(self.query_key_value(x), rows, 3, self.config.num_heads)
+        return self.output_projection(
+            _attend(*parts, mask, self.dropout, training=training)
+        )
+
+    def step(self, x, mask, rows, cache, slots):
+        """Attends from one token of each beam to all that came before.
+
+        Args:
+            x: [rows * beams, hidden].
+            mask: [rows, 1, beams, slots], what is added to scores.
+            rows: sentences.
+            cache: key and value, [rows * heads * slots, size] each.
+            slots: int32 [rows * heads * beams, 1], where those of `x` come to stand.
+
+        Returns:
+            [rows * beams, hidden], and the cache with the new keys and values.
+        """
+        heads, size = self.config.num_heads, self.config.head_size
+        query, *news = _heads_apart(self.query_key_value(x), rows, 3, heads)
+        cache = [
+            ops.scatter_update(old, slots, ops.reshape(new, (-1, size)))
+            for old, new in zip(cache, news, strict=True)
+        ]
+        key, value = (ops.reshape(x, (rows, heads, -1, size)) for x in cache)
+        found = _attend(query, key, value, mask)
+        return self.output_projection(found), cache
+
+
+@keras.saving.register_keras_serializable(package="official")
+class CrossAttention(_Part):
+    """Every token of the target looks at all tokens of the source."""
+
+    def build(self, x_shape=None):
+        """Makes the projections; key and value are one matrix product."""
+        self.query = self._projection(1, "query")
+        self.key_value = self._projection(2, "key_value")
+        self.output_projection = self._projection(1, "output")
+        self.dropout = Dropout(self.config.attention_dropout, name="dropout")
+        self.built = True
+
+    def keys_and_values(self, memory, rows):
+        """[rows * length, hidden] to two times [rows, heads, length, size]."""
+        return _heads_apart(self.key_value(memory), rows, 2, self.config.num_heads)
+
+    def call(self, x, keys_and_values, mask, rows, training=False):
+        """Attends.
+
+        Args:
+            x: [rows * target length, hidden].
+            keys_and_values: of `keys_and_values`.
+            mask: [rows, 1, 1, source length], what is added to scores.
+            rows: sentences.
+            training: whether weights of attention are dropped.
+
+        Returns:
+            [rows * target length, hidden].
+        """
+        (query,) = _heads_apart(self.query(x), rows, 1, self.config.num_heads)
+        return self.output_projection(
+            _attend(query, *keys_and_values, mask, self.dropout, training=training)
+        )
+
+
+def _attend(query, key, value, mask, dropout=None, training=False):
+    """[rows, heads, queries, size] and keys, values to [rows * queries, hidden]."""
+    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.swapaxes(key, 2, 3))
+    weights = ops.softmax(scores + mask)
+    if dropout is not None:
+        weights = dropout(weights, training=training)
+    return _heads_together(ops.matmul(weights, value))
+
+
+@keras.saving.register_keras_serializable(package="official")
+class FeedForward(_Part):
+    """Two dense layers with an activation in between, token by token."""
+
+    def build(self, x_shape=None):
+        """Makes the layers."""
+        config = self.config
+        self.filter = layers.Dense(config.filter_size, name="filter")
+        self.output_projection = layers.Dense(config.hidden_size, name="output")
+        self.filter.build((None, config.hidden_size))
+        self.output_projection.build((None, config.filter_size))
+        self.dropout = Dropout(config.activation_dropout, name="dropout")
+        self.built = True
+
+    def call(self, x, training=False):
+        """[tokens, hidden] to the same shape."""
+        x = _ACTIVATIONS[self.config.activation](self.filter(x))
+        return self.output_projection(self.dropout(x, training=training))
+
+
+class _Block(_Part):
+    """Sublayers, each with a shortcut around it and a normalisation."""
+
+    def _make(self, **sublayers: _Part) -> None:
+        for name, layer in sublayers.items():
+            layer.build()
+            setattr(self, name, layer)
+            setattr(self, f"{name}_norm", self._norm(f"{name}_norm"))
+            dropout = Dropout(self.config.dropout, name=f"{name}_dropout")
+            setattr(self, f"{name}_dropout", dropout)
+        self.built = True
+
+    def _around(self, name, function, x, training=False):
+        """Adds what a sublayer makes of x."""
+        norm = getattr(self, f"{name}_norm")
+        dropout = getattr(self, f"{name}_dropout")
+        if self.config.norm == "pre":
+            return x + dropout(function(norm(x)), training=training)
+        return norm(x + dropout(function(x), training=training))
+
+
+@keras.saving.register_keras_serializable(package="official")
+class EncoderBlock(_Block):
+    """Attention within the source, then the feed-forward part."""
+
+    def build(self, x_shape=None):
+        """Makes both."""
+        self._make(
+            attention=SelfAttention(self.config, name="attention"),
+            feed_forward=FeedForward(self.config, name="feed_forward"),
+        )
+
+    def call(self, x, mask, rows, training=False):
+        """[rows * length, hidden] to the same shape; see `SelfAttention.call`."""
+
+        def attend(x):
+            return self.attention(x, mask, rows=rows, training=training)
+
+        def feed(x):
+            return self.feed_forward(x, training=training)
+
+        x = self._around("attention", attend, x, training)
+        return self._around("feed_forward", feed, x, training)
+
+
+@keras.saving.register_keras_serializable(package="official")
+class DecoderBlock(_Block):
+    """Attention within the target, attention to the source, the feed-forward part."""
+
+    def build(self, x_shape=None):
+        """Makes the three."""
+        self._make(
+            attention=SelfAttention(self.config, name="attention"),
+            cross_attention=CrossAttention(self.config, name="cross_attention"),
+            feed_forward=FeedForward(self.config, name="feed_forward"),
+        )
+
+    def call(self, x, mask, keys_and_values, source_mask, rows, training=False):
+        """[rows * length, hidden] to the same shape; see the parts."""
+
+        def attend(x):
+            return self.attention(x, mask, rows=rows, training=training)
+
+        x = self._around("attention", attend, x, training)
+        return self._upper(x, keys_and_values, source_mask, rows, training)
+
+    def step(self, x, mask, keys_and_values, source_mask, rows, cache, slots):
+        """One token of each beam; see `SelfAttention.step`."""
+        caches = []
+
+        def attend(x):
+            found, new = self.attention.step(x, mask, rows, cache, slots)
+            caches.extend(new)
+            return found
+
+        x = self._around("attention", attend, x)
+        return self._upper(x, keys_and_values, source_mask, rows, False), caches
+
+    def _upper(self, x, keys_and_values, source_mask, rows, training):
+        def attend(x):
+            return self.cross_attention(
+                x, keys_and_values, source_mask, rows=rows, training=training
+            )
+
+        def feed(x):
+            return self.feed_forward(x, training=training)
+
+        x = self._around("cross_attention", attend, x, training)
+        return self._around("feed_forward", feed, x, training)
+
+
+# ---- Network ----
+
+
+@keras.saving.register_keras_serializable(package="official")
+class Transformer(keras.Model):
+    """The network, with fresh weights.
+
+    Called with `inputs`, int32 [batch, source length], and `targets`, int32 [batch,
+    target length], whose rows end in the end-of-sentence piece and then padding, it
+    gives logits, float32 [batch, target length, vocabulary], of each piece of the
+    targets from those before it.
+    """
+
+    def __init__(self, config: TransformerConfig | Mapping[str, Any], **kwargs):
+        """Builds all layers."""
+        super().__init__(**kwargs)
+        if isinstance(config, Mapping):
+            config = TransformerConfig(**config)
+        self.config = config
+        self.embeddings = Embeddings(config, name="embeddings")
+        self.encoder_dropout = Dropout(config.dropout, name="encoder_dropout")
+        self.decoder_dropout = Dropout(config.dropout, name="decoder_dropout")
+        self.source_mask = AdditiveMask(name="source_mask")
+        self.encoder = [
+            EncoderBlock(config, name=f"encoder{i + 1}")
+            for i in range(config.encoder_layers)
+        ]
+        self.decoder = [
+            DecoderBlock(config, name=f"decoder{i + 1}")
+            for i in range(config.decoder_layers)
+        ]
+        for layer in (self.embeddings, *self.encoder, *self.decoder):
+            layer.build()
+        if config.norm == "pre":
+            for name in ("encoder_norm", "decoder_norm"):
+                norm = LayerNormalization(epsilon=config.norm_epsilon, name=name)
+                norm.build((None, config.hidden_size))
+                setattr(self, name, norm)
+        if config.output_bias:
+            self.output_bias = Bias(name="output_bias", dtype="float32")
+            self.output_bias.build((None, config.vocab_size))
+        self.built = True
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {"name": self.name, "config": dataclasses.asdict(self.config)}
+
+    def call(self, inputs, training=False):
+        """See the class."""
+        source, targets = inputs["inputs"], inputs["targets"]
+        memory = self.encode(source, training=training)
+        x = self.decode(targets, memory, source, training=training)
+        logits = self.logits(x)
+        return ops.reshape(logits, (*ops.shape(targets), self.config.vocab_size))
+
+    def _mask(self, ids):
+        seen = ops.cast(ops.not_equal(ids, self.config.pad_id), "int32")
+        return self.source_mask(seen)
+
+    def encode(self, inputs, training=False):
+        """Reads the source.
+
+        Args:
+            inputs: int32 [batch, length].
+            training: whether dropout is on.
+
+        Returns:
+            [batch * length, hidden].
+        """
+        x = self.encoder_dropout(self.embeddings(inputs), training=training)
+        mask, rows = self._mask(inputs), ops.shape(inputs)[0]
+        for block in self.encoder:
+            x = block(x, mask, rows=rows, training=training)
+        return self.encoder_norm(x) if self.config.norm == "pre" else x
+
+    def decode(self, targets, memory, inputs, training=False):
+        """Reads the targets, each piece before those that follow it.
+
+        Args:
+            targets: int32 [batch, target length].
+            memory: of `encode`.
+            inputs: int32 [batch, source length], for its padding.
+            training: whether dropout is on.
+
+        Returns:
+            [batch * target length, hidden].
+        """
+        rows, length = ops.shape(targets)
+        before = ops.pad(
+            targets[:, :-1], ((0, 0), (1, 0)), constant_values=self.config.start_id
+        )
+        x = self.decoder_dropout(self.embeddings(before), training=training)
+        place = ops.arange(length)
+        is_later = ops.cast(place[None, :] > place[:, None], self.compute_dtype)
+        mask = (is_later * _UNSEEN)[None, None]
+        source_mask = self._mask(inputs)
+        for block in self.decoder:
+            keys_and_values = block.cross_attention.keys_and_values(memory, rows)
+            x = block(
+                x, mask, keys_and_values, source_mask, rows=rows, training=training
+            )
+        return self.decoder_norm(x) if self.config.norm == "pre" else x
+
+    def logits(self, x):
+        """[tokens, hidden] to float32 [tokens, vocabulary]."""
+        scores = self.embeddings.scores(x)
+        if self.config.output_bias:
+            return self.output_bias(scores)
+        return ops.cast(scores, "float32")
+
+    # ---- One piece after the other, with what was computed before ----
+
+    def start(self, inputs) -> dict[str, Any]:
+        """What of the source every step needs.
+
+        Args:
+            inputs: int32 [batch, source length].
+
+        Returns:
+            Keys and values of each block of the decoder, [batch, heads, source length,
+            size], and the mask. The beams of a sentence share them.
+        """
+        memory, rows = self.encode(inputs), ops.shape(inputs)[0]
+        return {
+            "source": [
+                block.cross_attention.keys_and_values(memory, rows)
+                for block in self.decoder
+            ],
+            "mask": self._mask(inputs),
+        }
+
+    def empty_cache(self, rows, beams: int, length) -> list:
+        """Room for keys and values of so many steps.
+
+        A slot belongs to a step and a beam and is written once: what a beam may look at
+        is said by a mask, so that nothing is copied when beams change places.
+
+        Args:
+            rows: sentences.
+            beams: of each.
+            length: steps.
+
+        Returns:
+            For each block key and value, [rows * heads * length * beams, size].
+        """
+        config = self.config
+        shape = (rows * config.num_heads * length * beams, config.head_size)
+        return [
+            [ops.zeros(shape, self.compute_dtype) for _ in range(2)]
+            for _ in self.decoder
+        ]
+
+    def grown_cache(self, cache, rows, beams: int, more) -> list:
+        """The cache with room for `more` steps."""
+        config = self.config
+
+        def grown(values):
+            values = ops.reshape(
+                values, (rows * config.num_heads, -1, config.head_size)
+            )
+            values = ops.pad(values, ((0, 0), (0, more * beams), (0, 0)))
+            return ops.reshape(values, (-1, config.head_size))
+
+        return [[grown(values) for values in pair] for pair in cache]
+
+    def step(self, ids, time, visible, state, cache) -> tuple[Any, list]:
+        """The scores of the next piece of each beam.
+
+        Args:
+            ids: int32 [batch, beams], the pieces before; `start_id` in the first step.
+            time: int32 scalar, how many pieces there are before these.
+            visible: bool [batch, beams, slots], which slots are of a beam's history,
+                this step's included; slot number = time * beams + beam.
+            state: of `start`.
+            cache: of `empty_cache`.
+
+        Returns:
+            Logits, float32 [batch, beams, vocabulary], and the cache.
+        """
+        config, (rows, beams) = self.config, ops.shape(ids)
+        # Columns are positions: each beam is a row of its own here.
+        x = self.embeddings(ops.reshape(ids, (-1, 1)), first_position=time)
+        hidden = ops.cast(ops.logical_not(visible), self.compute_dtype) * _UNSEEN
+        total = ops.shape(visible)[2]
+        heads = ops.arange(rows * config.num_heads, dtype="int32")[:, None] * total
+        slots = heads + time * beams + ops.arange(beams, dtype="int32")
+        slots = ops.reshape(slots, (-1, 1))
+        caches = []
+        for block, source, old in zip(
+            self.decoder, state["source"], cache, strict=True
+        ):
+            x, new = block.step(
+                x, hidden[:, None], source, state["mask"], rows, old, slots
+            )
+            caches.append(new)
+        if config.norm == "pre":
+            x = self.decoder_norm(x)
+        logits = self.logits(x)
+        return ops.reshape(logits, (rows, beams, config.vocab_size)), caches

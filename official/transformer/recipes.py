@@ -1,0 +1,107 @@
+"""What the Transformer should reach, by which command, at what cost."""
+
+from official.utils.recipes import Recipe
+
+_MODULE = "official.transformer.transformer"
+
+_ADAM = dict(
+    optimizer="adam",
+    beta1=0.9,
+    beta2=0.997,
+    epsilon=1e-9,
+    schedule="inverse_sqrt",
+    label_smoothing=0.1,
+)
+
+
+def _paper(name: str, dataset: str, model_size: str, peak: float, **bands) -> Recipe:
+    """The recipe of 2019 for WMT, with 8 GPUs' tokens a step."""
+    return Recipe(
+        name=name,
+        model="transformer",
+        module=_MODULE,
+        size="paper",
+        flags=dict(
+            _ADAM,
+            dataset=dataset,
+            model_size=model_size,
+            vocab_size=33_000,
+            # 2 * hidden_size^-.5 * warmup^-.5, its largest value.
+            learning_rate=peak,
+            warmup_steps=8_000,
+            batch_size=8 * (4096 if model_size == "base" else 3072),
+            train_steps=100_000 if model_size == "base" else 240_000,
+            steps_between_evals=20_000,
+            dtype="auto",
+        ),
+        bands=bands,
+        seeds=(),
+        cost=None,
+        source="quoted tensorflow/models, benchmarks of 2019",
+        is_default=model_size == "base",
+    )
+
+
+RECIPES = (
+    Recipe(
+        name="numbers",
+        model="transformer",
+        module=_MODULE,
+        size="quick",
+        flags=dict(
+            _ADAM,
+            dataset="numbers",
+            model_size="small",
+            vocab_size=512,
+            beta2=0.98,
+            schedule="linear",
+            learning_rate=3e-3,
+            warmup_fraction=0.1,
+            batch_size=4096,
+            train_steps=900,
+            steps_between_evals=450,
+            dropout=0.0,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+        ),
+        bands={"exact_match": (0.95, 1.0)},
+        seeds=(),
+        cost=None,
+        source="to be measured",
+        is_default=True,
+    ),
+    Recipe(
+        name="multi30k",
+        model="transformer",
+        module=_MODULE,
+        size="full",
+        flags=dict(
+            _ADAM,
+            dataset="text",
+            train_source="train.en",
+            train_target="train.de",
+            validation_source="val.en",
+            validation_target="val.de",
+            eval_source="test2016.en",
+            eval_target="test2016.de",
+            model_size="medium",
+            vocab_size=8000,
+            beta2=0.98,
+            learning_rate=1.5e-3,
+            warmup_steps=1000,
+            batch_size=4096,
+            train_epochs=30,
+            epochs_between_evals=3,
+            dropout=0.3,
+            attention_dropout=0.1,
+            activation_dropout=0.1,
+            dtype="auto",
+        ),
+        bands={"bleu": (33.0, 42.0)},
+        seeds=(),
+        cost=None,
+        source="to be measured",
+    ),
+    _paper("wmt14_base", "wmt14_en_de", "base", 9.9e-4, bleu=(27.0, 28.0)),
+    _paper("wmt14_big", "wmt14_en_de", "big", 7.0e-4, bleu=(27.9, 29.2)),
+)

@@ -1,0 +1,226 @@
+"""Batches of pairs of sequences that hold about as many tokens, not as many rows.
+
+How a training epoch is ordered:
+
+1. All rows stand in an order drawn from (seed, epoch).
+2. They are cut into windows of some thousand rows.
+3. The rows of a window are sorted, by the length of the second feature into groups, and
+   within a group by the first, one group up and the next one down; so neighbours are
+   alike in both lengths. Then they are cut into batches whose rows, times their longest
+   sequence, come to about `batch_tokens`. A window of n rows always gives as many
+   batches, so that a step is found without those before it.
+4. The batches of a window follow each other in a drawn order.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from official.utils.data.buckets import Rows
+from official.utils.data.streams import Share, keep_order
+from official.utils.errors import UserError
+
+# Rows that are sorted together: with 4,096 tokens a batch about 50 batches of short
+# sentences; planning them takes some milliseconds.
+WINDOW_ROWS = 16_384
+# Windows that are drawn to see how many batches one of them needs.
+_TRIALS = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenTrainingStream:
+    """Shuffled batches of about as many tokens; see the head of the module.
+
+    Attributes:
+        rows: the examples, with two ragged features; a batch holds each as [rows,
+            longest], padded with 0.
+        batch_tokens: rows times longest sequence of a batch, at most, but for an
+            unlucky window.
+        seed: of the order.
+        multiple: rows of a batch are a multiple of this times the replicas; those that
+            are missing are empty.
+        transform: maps a batch; None leaves it.
+    """
+
+    rows: Rows
+    batch_tokens: int
+    seed: int
+    multiple: int = 1
+    transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+    def __post_init__(self):
+        longest = int(self.rows.lengths.max(initial=0))
+        if longest > self.batch_tokens:
+            raise UserError(
+                f"--batch_size={self.batch_tokens} tokens is less than the longest "
+                f"sequence, {longest}; raise it, or lower --max_length"
+            )
+        # Frozen: the plans of some windows, and the order of an epoch.
+        object.__setattr__(self, "_plans", _Recent(self._make_plan, 4))
+        object.__setattr__(self, "_orders", _Recent(self._make_order, 2))
+
+    # ---- How many ----
+
+    @functools.cached_property
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (rows.lengths for rows in self.rows.ragged.values())
+        return first.astype(np.int32), second.astype(np.int32)
+
+    @functools.cached_property
+    def _batches_of_windows(self) -> np.ndarray:
+        """Batches of each window of an epoch."""
+        sizes = [WINDOW_ROWS] * (len(self.rows) // WINDOW_ROWS)
+        rest = len(self.rows) % WINDOW_ROWS
+        # A small rest is sorted with the last full window.
+        if sizes and rest < WINDOW_ROWS // 2:
+            sizes[-1] += rest
+        else:
+            sizes.append(rest)
+        generator = np.random.default_rng(0)
+        numbers = {}
+        for size in set(sizes):
+            trials = [
+                generator.choice(len(self.rows), size, replace=False)
+                for _ in range(_TRIALS)
+            ]
+            numbers[size] = max(
+                len(self._cut(rows[self._sorted(rows)], self.batch_tokens)) - 1
+                for rows in trials
+            )
+        return np.array([numbers[size] for size in sizes])
+
+    @functools.cached_property
+    def _first_steps(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self._batches_of_windows)])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return int(self._first_steps[-1])
+
+    # ---- Which rows ----
+
+    def _make_order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng((self.seed, epoch))
+        return generator.permutation(len(self.rows))
+
+    def _make_plan(self, place: tuple[int, int]) -> list[np.ndarray]:
+        """Rows of the batches of a window, in their order."""
+        epoch, window = place
+        first = window * WINDOW_ROWS
+        is_last = window == len(self._batches_of_windows) - 1
+        end = len(self.rows) if is_last else first + WINDOW_ROWS
+        rows = self._orders(epoch)[first:end]
+        rows = rows[self._sorted(rows)]
+        number = int(self._batches_of_windows[window])
+        batches = np.split(rows, self._cut_into(rows, number)[1:-1])
+        generator = np.random.default_rng((self.seed, epoch, window))
+        return [batches[i] for i in generator.permutation(number)]
+
+    def _sorted(self, rows: np.ndarray) -> np.ndarray:
+        """The order of `rows` in which neighbours are alike."""
+        first, second = (side[rows] for side in self._sides)
+        by_second = np.argsort(second, kind="stable")
+        tokens = int(np.maximum(first, second).sum())
+        groups = max(1, round((tokens / self.batch_tokens) ** 0.5))
+        order = []
+        for number, group in enumerate(np.array_split(by_second, groups)):
+            by_first = group[np.argsort(first[group], kind="stable")]
+            order.append(by_first[:: -1 if number % 2 else 1])
+        return np.concatenate(order)
+
+    def _cut(self, rows: np.ndarray, limit: float) -> list[int]:
+        """Where batches of at most `limit` tokens begin, and the end."""
+        costs = np.maximum(*(side[rows] for side in self._sides))
+        cuts = [0]
+        while cuts[-1] < len(rows):
+            start = cuts[-1]
+            longest = np.maximum.accumulate(costs[start : start + int(limit)])
+            tokens = longest * np.arange(1, len(longest) + 1)
+            cuts.append(start + max(1, int(np.searchsorted(tokens, limit, "right"))))
+        return cuts
+
+    def _cut_into(self, rows: np.ndarray, number: int) -> list[int]:
+        """Where exactly `number` batches begin, and the end."""
+        low, high = 1.0, float(self.batch_tokens)
+        while len(self._cut(rows, high)) - 1 > number:  # An unlucky window.
+            high *= 1.02
+        # The least limit, so that batches are of like size.
+        for _ in range(12):
+            middle = (low + high) / 2
+            if len(self._cut(rows, middle)) - 1 <= number:
+                high = middle
+            else:
+                low = middle
+        cuts = self._cut(rows, high)
+        while len(cuts) - 1 < number:
+            sizes = np.diff(cuts)
+            largest = int(np.argmax(sizes))
+            cuts.insert(largest + 1, cuts[largest] + int(sizes[largest]) // 2)
+        return cuts
+
+    def rows_of(self, step: int) -> np.ndarray:
+        """The rows of a step, over all replicas, int64 [rows]."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        window = int(np.searchsorted(self._first_steps, place, "right")) - 1
+        return self._plans((epoch, window))[place - int(self._first_steps[window])]
+
+    def padding_share(self) -> float:
+        """Part of the tokens of the first epoch that is padding."""
+        real = padded = 0
+        for step in range(self.steps_per_epoch):
+            rows = self.rows_of(step)
+            for side in self._sides:
+                real += int(side[rows].sum())
+                padded += len(rows) * int(side[rows].max())
+        return 1 - real / padded
+
+    # ---- As a dataset ----
+
+    def dataset(self, start_step: int, share: Share) -> tf.data.Dataset:
+        """See `TrainingStream.dataset`; an epoch has no remainder."""
+        gather = self.rows.gatherer()
+        group = self.multiple * share.replicas
+
+        def plan(step):
+            rows = self.rows_of(int(step))
+            return np.pad(rows, (0, -len(rows) % group), constant_values=-1)
+
+        def batch(element):
+            step = start_step + element // share.local
+            replica = share.first + element % share.local
+            whole = tf.numpy_function(plan, [step], tf.int64, stateful=False)
+            whole = tf.ensure_shape(whole, [None])
+            own = whole[replica :: share.replicas]
+            found = gather(tf.maximum(own, 0), tf.maximum(whole, 0))
+            is_real = own >= 0
+            for name, value in found.items():
+                mask = tf.reshape(is_real, [-1, *[1] * (value.shape.rank - 1)])
+                found[name] = tf.where(mask, value, tf.zeros([], value.dtype))
+            return found if self.transform is None else self.transform(found)
+
+        dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
+        # One after the other: a window is planned once, and the rest is quick.
+        dataset = dataset.map(batch, num_parallel_calls=1, deterministic=True)
+        return keep_order(dataset.prefetch(4 * share.local))
+
+
+class _Recent:
+    """A function that remembers its last few results."""
+
+    def __init__(self, function: Callable[[Any], Any], size: int):
+        self._function = function
+        self._size = size
+        self._results: collections.OrderedDict = collections.OrderedDict()
+
+    def __call__(self, argument: Any) -> Any:
+        if argument not in self._results:
+            self._results[argument] = self._function(argument)
+            if len(self._results) > self._size:
+                self._results.popitem(last=False)
+        return self._results[argument]
