@@ -53,5 +53,5 @@ def test_command(tmp_path, capsys):
     assert set(run(**paths, bleu_variant="cased")) == {"bleu_cased", "bleu_2019_cased"}
     (tmp_path / "b").write_text("one line\n")
     message = message_of(run, **paths)
-    assert "a has 2 lines and " in message and "b has 1; line n" in message
+    assert "a has 2 lines and " in message and "b 1; line n" in message
     assert "are needed" in message_of(run, translation="a")

@@ -77,6 +77,6 @@ def pairs(sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[str,
 def _uneven(source: str, target: str) -> UserError:
     numbers = [sum(1 for _ in text_lines.read(path)) for path in (source, target)]
     return UserError(
-        f"{source} has {numbers[0]:,} lines and {target} has {numbers[1]:,}; line n of "
+        f"{source} has {numbers[0]:,} lines and {target} {numbers[1]:,}; line n of "
         "one has to be the translation of line n of the other"
     )

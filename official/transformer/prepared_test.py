@@ -61,7 +61,7 @@ def test_what_is_wrong_with_files(write, tmp_path):
 
     for first, second, numbers in ((path, other, (3, 2)), (other, path, (2, 3))):
         assert message_of(read, first, second) == (
-            f"{first} has {numbers[0]} lines and {second} has {numbers[1]}; line n of "
+            f"{first} has {numbers[0]} lines and {second} {numbers[1]}; line n of "
             "one has to be the translation of line n of the other"
         )
     (tmp_path / "c").write_bytes(b"1\n\xff\n3\n")

@@ -68,19 +68,22 @@ RECIPES = (
             _CIFAR10,
             dataset="folder",
             model="resnet20",
-            train_epochs=44,
+            train_epochs=48,
             epochs_between_evals=6,
-            weight_decay=0.001,
+            # PyTorch's 5e-4: with a fifth of it the network learns training pictures
+            # by heart, .951 of them, and .8645 of the test set.
+            weight_decay=0.005,
+            batch_norm_momentum=0.97,
         ),
-        # One run with seed 0, of 620df99 with these flags: .8645. The aim is .88.
-        bands={"accuracy": (0.85, 0.88)},
+        # One run with seed 0, of 7d2ae6b with these flags: .8724. The aim is .88.
+        bands={"accuracy": (0.86, 0.89)},
         seeds=(0,),
         cost=Cost(
-            seconds=2099,
+            seconds=2462,
             memory_gib=1.5,
             machine="2 cores of an Intel Xeon with AMX, bf16",
         ),
-        source="measured 620df99",
+        source="measured 7d2ae6b",
     ),
     Recipe(
         name="cifar10",
