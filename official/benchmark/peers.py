@@ -101,7 +101,26 @@ def _bert_torch(*arguments: str) -> Peer:
     return Peer(_HUGGING_FACE, program, arguments, _BERT_TAKES)
 
 
+_MARIAN_TAKES = ("vocab_size", "lengths", "threads")
+
+
+def _marian_torch(*arguments: str) -> Peer:
+    program = str(_PROGRAMS / "marian_torch.py")
+    return Peer(
+        (*_HUGGING_FACE, "sentencepiece==0.2.3"),
+        program,
+        arguments,
+        _MARIAN_TAKES,
+        difference="biases in attention, normalisation behind each sublayer, positions "
+        "in a table; batches of as many rows, as they come, padded to their longest",
+    )
+
+
 PEERS: dict[str, dict[str, Peer]] = {
+    "transformer": {
+        "torch": _marian_torch(),
+        "torch_compiled": _marian_torch("--compile"),
+    },
     "bert": {
         "keras_hub": Peer(
             (_TENSORFLOW, "keras==3.15.1", "keras-hub==0.32.0"),
@@ -173,7 +192,7 @@ def start(
         [python, peer.program, *peer.arguments, *arguments],
         log_path,
         time_limit,
-        _environment() | peer.environment,
+        environment() | peer.environment,
     )
 
 
@@ -237,7 +256,7 @@ def _install(peer, folder) -> None:
 def _run(command, shown) -> None:
     done = subprocess.run(
         command,
-        env=_environment(),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -251,7 +270,7 @@ def _run(command, shown) -> None:
         raise UserError(f"{shown} failed ({said}); mend that, or leave --peers out")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process' environment without what would lead to its own packages.
 
     What our mains set for TensorFlow is left out too, so that a peer runs as its

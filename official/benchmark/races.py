@@ -67,7 +67,7 @@ class _Runner:
     def __init__(self, entrant: Entrant, batch_size: int):
         self.result = Result(entrant.name, entrant.difference)
         self._entrant = entrant
-        self._batch_size = batch_size
+        self._examples_per_step = batch_size
         self._worker = None
         self._count = 0
         # Of this machine and of the process, at the end of its last turn.
@@ -89,6 +89,9 @@ class _Runner:
             if not self._entrant.accepts(said):
                 raise RuntimeError(f"it trains another network: {said}")
             self.result.versions = said.get("versions", {})
+            # Where steps have different numbers of examples: their mean.
+            if "examples_per_step" in said:
+                self._examples_per_step = said["examples_per_step"]
             contender = micro.Contender(self._train)
             self._count = micro.steps_within(contender, seconds)
 
@@ -97,7 +100,8 @@ class _Runner:
         with self._noting_failure():
             self.look()
             seconds = self._train(self._count)
-            self.result.rates.append(self._batch_size * self._count / seconds)
+            examples = self._examples_per_step * self._count
+            self.result.rates.append(examples / seconds)
 
     def look(self) -> None:
         """Notes memory, and what the process did since its last turn."""
@@ -143,7 +147,7 @@ def race(
 
     Args:
         entrants: ours first.
-        batch_size: examples of a step.
+        batch_size: examples of a step, of those that do not say it themselves.
         rounds: how often each has its turn, after the warm-up.
         seconds: about how long a turn lasts.
 

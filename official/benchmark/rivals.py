@@ -18,6 +18,7 @@ Peers live in environments of their own that are made on first use (peers.py).
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import statistics
@@ -130,13 +131,18 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     peak_of, metrics, results = {}, {}, {}
     with contextlib.ExitStack() as stack:
         folder = loop.folder_of_logs(flags_obj, stack)
+        given = dict(step.sizes)
+        if step.lengths:
+            given["lengths"] = os.path.join(folder, "lengths.json")
+            with open(given["lengths"], "w") as file:
+                json.dump(step.lengths, file)
         machines.warn_if_busy()
         for dtype in flags_obj.dtypes:
             best = peak.find(
                 dtype, os.path.join(cache, "peaks.json"), flags_obj.measure_peak
             ).flops_per_second
             entrants = _entrants(
-                flags_obj, values, step, found, pythons, dtype, threads, folder
+                flags_obj, values, step, given, found, pythons, dtype, threads, folder
             )
             ran = races.race(
                 entrants, step.batch_size, flags_obj.rounds, flags_obj.seconds
@@ -158,6 +164,7 @@ class _Step:
     sizes: dict[str, int]
     parameters: int
     flops: int
+    lengths: dict[str, list[int]]
 
 
 def _measure_step(recipe, values) -> _Step:
@@ -166,12 +173,14 @@ def _measure_step(recipe, values) -> _Step:
 
     from official.benchmark import flops, steps
     from official.utils.data.streams import Share
+    from official.utils.data.token_batches import TokenTrainingStream
 
     settings = steps.settings_of(recipe, **values)
     training = steps.prepare(recipe, settings)
     model = training.loop.model
     # A real one: that of rows of different lengths has no shape of its own.
-    (batch,) = training.task.training_stream().dataset(0, Share(1, 0, 1)).take(1)
+    stream = training.task.training_stream()
+    (batch,) = stream.dataset(0, Share(1, 0, 1)).take(1)
     batch = {name: tf.TensorSpec.from_tensor(value) for name, value in batch.items()}
     counted = flops.training_step(training.task, model, batch)
     counted.warn_of_uncounted()
@@ -181,20 +190,24 @@ def _measure_step(recipe, values) -> _Step:
         training.sizes(),
         sum(math.prod(weight.shape) for weight in model.trainable_weights),
         counted.flops,
+        # Peers make batches of their own of sequences that ours counts in tokens.
+        {name: side.lengths.tolist() for name, side in stream.rows.ragged.items()}
+        if isinstance(stream, TokenTrainingStream)
+        else {},
     )
 
 
-def _entrants(flags_obj, values, step, found, pythons, dtype, threads, folder):
+def _entrants(flags_obj, values, step, given, found, pythons, dtype, threads, folder):
     """Ours and the peers."""
     from official.benchmark import machines, peers, steps, suites, turns
 
     recipe = suites.find(flags_obj.target)
     settings = steps.settings_of(recipe, **values | {"dtype": dtype})
-    given = [f"{name}={value}" for name, value in values.items() if value is not None]
+    assigned = [f"{name}={v}" for name, v in values.items() if v is not None]
     ours = [sys.executable, "-m", "official.benchmark.worker"]
     ours.append(f"--in_memory={str(not flags_obj.own_batches).lower()}")
     ours += [f"--target={flags_obj.target}", f"--dtype={dtype}"]
-    ours.append(f"--flags={','.join(given)}")
+    ours.append(f"--flags={','.join(assigned)}")
 
     def log_path(name):
         return os.path.join(folder, f"{name}-{dtype}.txt")
@@ -211,7 +224,7 @@ def _entrants(flags_obj, values, step, found, pythons, dtype, threads, folder):
             settings,
             dtype,
             log_path(name),
-            step.sizes | {"threads": threads},
+            given | {"threads": threads},
             flags_obj.time_limit,
         )
 

@@ -35,13 +35,14 @@ class Training:
         """What the network and the batches of a peer have to be like.
 
         Returns:
-            `image_size` for pictures; `sequence_length` and `vocab_size` for text.
+            `image_size` for pictures; `vocab_size` for text, and `sequence_length`
+            where that is fixed.
         """
         if "vocabulary" in self.task.facts:
-            return {
-                "sequence_length": self.task.settings.max_seq_length,
-                "vocab_size": len(self.task.facts["vocabulary"]),
-            }
+            found = {"vocab_size": self.task.facts["config"]["vocab_size"]}
+            if "max_seq_length" in self.task.settings:
+                found["sequence_length"] = self.task.settings.max_seq_length
+            return found
         return {"image_size": self.loop.model.input_shape[1]}
 
 

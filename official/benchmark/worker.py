@@ -3,8 +3,9 @@
     python -m official.benchmark.worker --target=mnist/instant
 
 The worker writes one JSON object a line to stdout: first `{"batch_size": ...,
-"parameters": ...}`, the number of weights that are trained, once everything is built,
-then for each line `{"steps": N}` that it reads from stdin
+"parameters": ...}`, the number of weights that are trained, once everything is built
+(and `examples_per_step`, the tokens that are no padding, where batches are counted in
+tokens), then for each line `{"steps": N}` that it reads from stdin
 `{"seconds": ..., "losses": [...]}`, when these steps are done. It ends with its stdin.
 Whatever else the process prints goes to stderr.
 """
@@ -66,19 +67,20 @@ def run(flags_obj: flags.FlagValues) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     from official.benchmark import micro, steps, suites
+    from official.utils.data.token_batches import TokenTrainingStream
 
     recipe = suites.find(flags_obj.target)
     own = dict(seed=flags_obj.seed, data_dir=flags_obj.data_dir, dtype=flags_obj.dtype)
     settings = steps.settings_of(recipe, **own | values_of(flags_obj.flags))
     training = steps.prepare(recipe, settings)
-    if flags_obj.in_memory:
-        stream = micro.InMemory(training.task.training_stream(), 1)
-        batches = training.loop.batches(stream, 0)
-    else:
-        batches = training.batches()
+    stream = training.task.training_stream()
+    kept = micro.InMemory(stream, 1) if flags_obj.in_memory else stream
+    batches = training.loop.batches(kept, 0)
     weights = training.loop.model.trainable_weights
     parameters = sum(math.prod(weight.shape) for weight in weights)
     said = {"batch_size": settings.batch_size, "parameters": parameters}
+    if not flags_obj.in_memory and isinstance(stream, TokenTrainingStream):
+        said["examples_per_step"] = stream.tokens_per_step
     step = 0
     print(json.dumps(said), file=answers)
     for line in sys.stdin:

@@ -36,6 +36,7 @@ def serve(
     parameters: int,
     versions: Mapping[str, str],
     train: Callable[[int], float],
+    examples_per_step: float | None = None,
 ) -> None:
     """Answers until stdin ends.
 
@@ -44,8 +45,12 @@ def serve(
         parameters: weights that are trained.
         versions: of the libraries, by name.
         train: runs so many steps, waits for their end, and returns the mean loss.
+        examples_per_step: in the mean, where that is not the batch size.
     """
-    _say(batch_size=batch_size, parameters=parameters, versions=dict(versions))
+    said = dict(batch_size=batch_size, parameters=parameters, versions=dict(versions))
+    if examples_per_step is not None:
+        said["examples_per_step"] = examples_per_step
+    _say(**said)
     for line in sys.stdin:
         count = json.loads(line)["steps"]
         begun = time.perf_counter()

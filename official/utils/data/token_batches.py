@@ -103,6 +103,12 @@ class TokenTrainingStream:
         """Batches of an epoch."""
         return int(self._first_steps[-1])
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens of both features that are no padding, the mean of an epoch."""
+        total = sum(int(side.sum()) for side in self._sides)
+        return total / self.steps_per_epoch
+
     # ---- Which rows ----
 
     def _make_order(self, epoch: int) -> np.ndarray:
