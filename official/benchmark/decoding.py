@@ -34,7 +34,7 @@ def define_flags() -> flags.FlagValues:
     own = dict(flag_values=flag_values, module_name="decoding")
     flags.DEFINE_list("lengths", ["32"], "Pieces of a translation.", **own)
     flags.DEFINE_list("dtypes", list(_DTYPES), "Precisions, one after another.", **own)
-    flags.DEFINE_list("peers", ["torch"], "Who takes part beside ours; none: nobody.", **own)
+    flags.DEFINE_list("peers", ["torch"], "Beside ours: torch; or none.", **own)
     flags.DEFINE_integer("vocab_size", 8000, "Pieces of the vocabulary.", **own)
     flags.DEFINE_integer("batch_size", 32, "Sentences at a time.", **own)
     flags.DEFINE_integer("beams", 4, "Beams of the search.", **own)

@@ -66,6 +66,7 @@ class Loop:
         self._micro_batches = task.settings.gradient_accumulation_steps
         self._is_whole = self._replicas == self._micro_batches == 1
         self._is_fp16 = task.settings.dtype == "fp16"
+        self._clips = bool(task.settings.clip_norm)
         self._seed = task.settings.seed
         self._metric_names: list[str] = []
         # Batch norm's moving statistics, which replicas would else keep each its own.
@@ -164,7 +165,7 @@ class Loop:
         """One optimizer step, as each replica runs it; returns sums of the whole."""
         if self._is_whole:
             gradients, sums = self._backward(batch, step, tf.constant(0, tf.int64))
-            self.optimizer.apply(gradients)
+            self._apply(gradients)
             return sums
         replica = tf.distribute.get_replica_context()
         gradients, sums = self._summed_gradients(
@@ -177,8 +178,15 @@ class Loop:
             )
             self._set_statistics(statistics / self._replicas)
         weight = _safe(sums[1])
-        self.optimizer.apply([_divided(gradient, weight) for gradient in gradients])
+        self._apply([_divided(gradient, weight) for gradient in gradients])
         return sums
+
+    def _apply(self, gradients):
+        if self._clips:
+            # A gather gives a row for each time that one was read, as in a text that
+            # repeats a word; the norm is that of their sums.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        self.optimizer.apply(gradients)
 
     def _summed_gradients(self, batch, step, replica):
         """Gradients and sums of a replica's rows, in one or in several pieces."""
