@@ -1,6 +1,5 @@
 """Settings and vocabularies that lie beside weights."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -8,33 +7,14 @@ from typing import Any
 import tensorflow as tf
 
 from official.bert import vocabulary
-from official.utils.errors import UserError, one_line
-from official.utils.logs import console, files
+from official.utils.data import json_fields
+from official.utils.errors import UserError
+from official.utils.logs import console
 
 VOCABULARY = "vocab.txt"
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 # All that transformers 5 writes, without a vocab.txt.
 _TOKENIZER = "tokenizer.json"
-
-
-def read_json(path: str, remedy: str) -> dict[str, Any]:
-    """The object in a file of JSON.
-
-    Args:
-        path: the file.
-        remedy: what the user can do where there is none.
-
-    Raises:
-        UserError: there is none, or it is no JSON object.
-    """
-    content = files.read_whole(path, "settings", remedy)
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({one_line(error)}); {remedy}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no JSON object; {remedy}")
-    return found
 
 
 def read_vocabulary(folder: str, given: str | None) -> list[str] | None:
@@ -89,7 +69,11 @@ def read_tokenizer(
 
 
 def _read_if_there(path: str) -> dict[str, Any]:
-    return read_json(path, "remove or mend it") if tf.io.gfile.exists(path) else {}
+    return (
+        json_fields.read_object(path, "remove or mend it")
+        if tf.io.gfile.exists(path)
+        else {}
+    )
 
 
 def _pieces(tokenizer: Mapping[str, Any], path: str) -> list[str]:

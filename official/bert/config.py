@@ -91,7 +91,7 @@ def read(path: str) -> BertConfig:
     Raises:
         UserError: the file cannot be read, is no JSON object, or has a wrong value.
     """
-    from official.bert import json_fields  # Flags need no TensorFlow.
+    from official.utils.data import json_fields  # Flags need no TensorFlow.
 
     found = json_fields.read(path, "give a bert_config.json")
     if not isinstance(found, dict):

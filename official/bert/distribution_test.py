@@ -121,7 +121,7 @@ def test_two_workers_follow_one_device(whole_batches, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("module", [CLASSIFIER, PRETRAINING])
 def test_killed_runs_end_in_the_same_bits(module, tmp_path):
-    """Dropout, masks and the company of a row in its batch are functions of the step."""
+    """Dropout, masks and the company of rows in batches are functions of the step."""
     last_step = 120
     flags = arguments(
         **FLAGS

@@ -31,6 +31,7 @@ from official.bert.checkpoint_names import (
     is_dropped_of_tf1,
 )
 from official.bert.checkpoint_tensors import Initial, first
+from official.utils.data import json_fields
 from official.utils.errors import UserError, one_line, writing
 from official.utils.logs import files
 from official.utils.training import checkpoints
@@ -155,7 +156,7 @@ def _read_tensorflow(
 def _initial_of_tf1(tensors, prefix, config_file, vocab_file) -> Initial:
     folder = os.path.dirname(prefix)
     path = config_file or os.path.join(folder, _TF1_CONFIG)
-    found = checkpoint_files.read_json(path, f"put the network's {_TF1_CONFIG} there")
+    found = json_fields.read_object(path, f"put the network's {_TF1_CONFIG} there")
     config = configs.from_fields(found, path)
     values, has_spans = checkpoint_tensors.from_theirs(tensors, "tf1", config, prefix)
     pieces = checkpoint_files.read_vocabulary(folder, vocab_file)

@@ -6,7 +6,6 @@ whether case counts.
 """
 
 import dataclasses
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +18,13 @@ from official.bert.checkpoint_files import TOKENIZER_SETTINGS, VOCABULARY
 from official.bert.checkpoint_names import HUGGING_FACE_COPIES, LOGITS
 from official.bert.checkpoint_tensors import Initial
 from official.bert.config import BertConfig
-from official.utils.errors import UserError, one_line
+from official.utils.data import json_fields
+from official.utils.errors import UserError
 from official.utils.logs import files
-from official.vision.image_classification import weight_files
+from official.utils.weights import pytorch_files
+from official.utils.weights.pytorch_files import SAFETENSORS, STATE_DICT
 
-SAFETENSORS = "model.safetensors"
-WEIGHTS = (SAFETENSORS, "pytorch_model.bin")
+WEIGHTS = (SAFETENSORS, STATE_DICT)
 _CONFIG = "config.json"
 
 # Theirs by ours, the name first that every version knows. "gelu" is exact there.
@@ -76,8 +76,7 @@ def read(
             missing.
     """
     folder = os.path.dirname(path)
-    is_safe = path.endswith(".safetensors")
-    tensors = (weight_files.read_safetensors if is_safe else _read_pickle)(path)
+    tensors = pytorch_files.read(path)
     config, settings = _read_config(config_file or os.path.join(folder, _CONFIG))
     tensors = _without_copies(_with_todays_names(tensors), path)
     values, has_spans = checkpoint_tensors.from_theirs(
@@ -91,7 +90,7 @@ def read(
 
 
 def _read_config(path: str) -> tuple[BertConfig, dict[str, Any]]:
-    found = checkpoint_files.read_json(
+    found = json_fields.read_object(
         path, f"put the network's {_CONFIG} beside its weights"
     )
     for name, good in _FIXED.items():
@@ -124,30 +123,6 @@ def _label_names(settings: Mapping, outputs: int) -> tuple[str, ...] | None:
 def _numbered(outputs: int) -> tuple[str, ...]:
     """Names that Hugging Face makes up."""
     return tuple(f"LABEL_{label}" for label in range(outputs))
-
-
-def _read_pickle(path: str) -> dict[str, np.ndarray]:
-    """Reads a state dict without running what else a pickle may hold."""
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            f"{path} needs PyTorch ({one_line(error)}); run `pip install torch`, or "
-            f"give a {SAFETENSORS}"
-        ) from None
-    content = files.read_whole(path, "PyTorch weights", "check the path")
-    try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-            for name, tensor in found.items()
-        }
-    except Exception as error:
-        # The errors of pickles, archives and tensors are of many kinds.
-        raise UserError(
-            f"{path} is no state dict of PyTorch that can be read safely "
-            f"({one_line(error)}); fetch it again, or give a {SAFETENSORS}"
-        ) from None
 
 
 def _with_todays_names(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -236,5 +211,5 @@ def write(folder: str, initial: Initial) -> int:
         }
         path = os.path.join(folder, TOKENIZER_SETTINGS)
         files.write_whole(path, files.json_text(tokenizer))
-    weight_files.write_safetensors(os.path.join(folder, SAFETENSORS), tensors)
+    pytorch_files.write_safetensors(os.path.join(folder, SAFETENSORS), tensors)
     return len(tensors)

@@ -24,7 +24,7 @@ from official.bert.foreign_checkpoints_test import (
     hidden_states,
 )
 from official.utils.testing.errors import message_of
-from official.vision.image_classification import weight_files
+from official.utils.weights import pytorch_files
 
 CLASSES = {
     "encoder_and_pooler": "BertModel",
@@ -246,8 +246,8 @@ def folder(tmp_path):
 
 def edit_tensors(folder, change):
     path = str(folder / "model.safetensors")
-    tensors = weight_files.read_safetensors(path)
-    weight_files.write_safetensors(path, change(tensors))
+    tensors = pytorch_files.read_safetensors(path)
+    pytorch_files.write_safetensors(path, change(tensors))
 
 
 def edit_settings(folder, **fields):
@@ -277,14 +277,14 @@ def test_old_names_and_copies(folder):
     assert_same(read_initial(str(folder)), initial)
 
     path = str(folder / "model.safetensors")
-    tensors = weight_files.read_safetensors(path)
+    tensors = pytorch_files.read_safetensors(path)
     for name, value, fragment in (
         ("cls.predictions.decoder.weight", tensors[words] + 1, words),
         ("bert.embeddings.position_ids", np.arange(16)[::-1], "positions"),
         ("bert.embeddings.token_type_ids", np.ones(16), "segments"),
         ("bert.encoder.layer.0.adapter.weight", np.ones(1), "1 unmatched (bert.enc"),
     ):
-        weight_files.write_safetensors(path, tensors | {name: value})
+        pytorch_files.write_safetensors(path, tensors | {name: value})
         message = message_of(read_initial, str(folder))
         assert path in message and fragment in message
 
@@ -300,7 +300,7 @@ def test_half_precision(folder):
 def test_state_dict(folder):
     torch = pytest.importorskip("torch")
     initial = read_initial(str(folder))
-    tensors = weight_files.read_safetensors(str(folder / "model.safetensors"))
+    tensors = pytorch_files.read_safetensors(str(folder / "model.safetensors"))
     (folder / "model.safetensors").unlink()
     path = folder / "pytorch_model.bin"
     state = {name: torch.tensor(value) for name, value in tensors.items()}

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from official.bert import json_fields
 from official.bert.questions import Question
 from official.bert.tables import short
 from official.bert.text import Tokenizer
+from official.utils.data import json_fields
 from official.utils.errors import UserError
 
 # Questions that are divided at a time, which bounds what is held beside the result.

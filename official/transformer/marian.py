@@ -15,14 +15,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from official.bert import checkpoint_files, hugging_face, json_fields
-from official.bert.hugging_face import SAFETENSORS
 from official.transformer.marian_weights import LONGEST, from_theirs, to_theirs
 from official.transformer.model import Transformer
 from official.transformer.text import SentencePieceText
+from official.utils.data import json_fields
 from official.utils.errors import UserError
 from official.utils.logs import console, files
-from official.vision.image_classification import weight_files
+from official.utils.weights import pytorch_files
+from official.utils.weights.pytorch_files import SAFETENSORS
 
 _CONFIG, _GENERATION = "config.json", "generation_config.json"
 _SPM, _PIECES = ("source.spm", "target.spm"), "vocab.json"
@@ -61,11 +61,9 @@ def read(path: str, config_file: str | None = None) -> Transformer:
         UserError: a file is missing, damaged or of another network, or a library is
             missing.
     """
-    is_safe = path.endswith(".safetensors")
-    reader = weight_files.read_safetensors if is_safe else hugging_face._read_pickle
-    tensors = reader(path)
+    tensors = pytorch_files.read(path)
     config_file = config_file or os.path.join(os.path.dirname(path), _CONFIG)
-    settings = checkpoint_files.read_json(
+    settings = json_fields.read_object(
         config_file, f"put the network's {_CONFIG} beside its weights"
     )
     fields = _fields(settings, config_file)
@@ -157,7 +155,7 @@ def read_text(folder: str) -> SentencePieceText | None:
         if models[0] != models[1]:
             raise UserError("each language has a SentencePiece model of its own")
         text = SentencePieceText(models[0])
-        ids = checkpoint_files.read_json(paths[2], "remove or mend it")
+        ids = json_fields.read_object(paths[2], "remove or mend it")
         if ids != _ids(_processor(models[0])):
             raise UserError(f"{_PIECES} has other ids than {_SPM[0]}")
     except UserError as error:
@@ -243,7 +241,7 @@ def write(folder: str, model: Transformer, text: Any = None) -> int:
     files.write_whole(path(_GENERATION), files.json_text(generation))
     if isinstance(text, SentencePieceText):
         _write_text(folder, text)
-    weight_files.write_safetensors(path(SAFETENSORS), tensors)
+    pytorch_files.write_safetensors(path(SAFETENSORS), tensors)
     return len(tensors)
 
 

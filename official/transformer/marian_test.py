@@ -11,7 +11,7 @@ from official.transformer import decoding, marian
 from official.transformer.decoding import DecodingOptions
 from official.transformer.model_test import SMALL, VARIANTS, batch_of, network
 from official.utils.testing.errors import message_of
-from official.vision.image_classification import weight_files
+from official.utils.weights import pytorch_files
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -270,7 +270,7 @@ def edit_settings(folder, **fields):
 
 def test_tensors_that_do_not_fit(folder):
     path = str(folder / "model.safetensors")
-    tensors = weight_files.read_safetensors(path)
+    tensors = pytorch_files.read_safetensors(path)
     word = tensors["model.shared.weight"]
     waves = np.ones((8, 16), np.float32)
     fc1 = "model.encoder.layers.0.fc1.weight"
@@ -284,22 +284,22 @@ def test_tensors_that_do_not_fit(folder):
         ({"model.encoder.embed_positions.weight": word[:, :8]}, ["[any, 16] here"]),
     ):
         changed = {k: v for k, v in (tensors | changes).items() if v is not None}
-        weight_files.write_safetensors(path, changed)
+        pytorch_files.write_safetensors(path, changed)
         message = reading(folder)
         assert path in message
         for fragment in fragments:
             assert fragment in message
     # Without biases of pieces there are none; zeros, if they are read again.
     del tensors["final_logits_bias"]
-    weight_files.write_safetensors(path, tensors)
+    pytorch_files.write_safetensors(path, tensors)
     assert not marian.read(path).config.output_bias
 
 
 def test_half_precision(folder):
     path = str(folder / "model.safetensors")
-    tensors = weight_files.read_safetensors(path)
+    tensors = pytorch_files.read_safetensors(path)
     rounded = {name: value.astype(np.float16) for name, value in tensors.items()}
-    weight_files.write_safetensors(path, rounded)
+    pytorch_files.write_safetensors(path, rounded)
     model = marian.read(path)
     assert model.embeddings.word.dtype == "float32"
     np.testing.assert_array_equal(model.embeddings.word, rounded["model.shared.weight"])

@@ -62,7 +62,10 @@ class SentencePieceText:
 
     def encode_many(self, sentences: Sequence[str]) -> list[np.ndarray]:
         """The ids of sentences, int32 [pieces] each, with the end of the sentence."""
-        found = self._processor.EncodeAsIds(list(sentences), add_eos=True)
+        # Where there is much to do, processes share it already.
+        found = self._processor.EncodeAsIds(
+            list(sentences), add_eos=True, num_threads=1
+        )
         return [np.array(ids, np.int32) for ids in found]
 
     # ---- In the graph ----
@@ -73,7 +76,17 @@ class SentencePieceText:
         return [self._tokenizer()]
 
     def encode(self, text: Any) -> Any:
-        """The ids of sentences with their ends, string [N] to int32 ragged [N, (p)]."""
+        """The ids of sentences with their ends, the same as of `encode_many`.
+
+        Args:
+            text: string [N], UTF-8; what is invalid is U+FFFD.
+
+        Returns:
+            int32 ragged [N, (pieces)].
+
+        Raises:
+            UserError: tensorflow-text is missing.
+        """
         return self._tokenizer().tokenize(text)
 
     def decode(self, ids: Any) -> Any:
@@ -85,13 +98,11 @@ class SentencePieceText:
 
         Returns:
             string [N].
-        """
-        import tensorflow as tf
 
-        ends = tf.cast(tf.equal(ids, EOS), tf.int32)
-        is_inside = tf.math.cumsum(ends, axis=1) == 0
-        inside = tf.ragged.boolean_mask(ids, is_inside & tf.not_equal(ids, PAD))
-        return self._tokenizer().detokenize(inside)
+        Raises:
+            UserError: tensorflow-text is missing.
+        """
+        return self._tokenizer().detokenize(before_end(ids))
 
     def _tokenizer(self):
         if self._in_graph is None:
@@ -110,6 +121,22 @@ class SentencePieceText:
     def __reduce__(self):
         # Processes of a pool make their own from the bytes.
         return SentencePieceText, (self._model,)
+
+
+def before_end(ids: Any) -> Any:
+    """Leaves out the first end of each sentence, what is behind it, and padding.
+
+    Args:
+        ids: int32 [N, length].
+
+    Returns:
+        int32 ragged [N, (pieces)].
+    """
+    import tensorflow as tf
+
+    ends = tf.cast(tf.equal(ids, EOS), tf.int32)
+    is_inside = tf.equal(tf.math.cumsum(ends, axis=1), 0)
+    return tf.ragged.boolean_mask(ids, is_inside & tf.not_equal(ids, PAD))
 
 
 def missing(package: str) -> UserError:
@@ -158,7 +185,7 @@ def learn(
             eos_id=EOS,
             unk_id=UNKNOWN,
             bos_id=-1,
-            # What is translated is written as it was.
+            # As is usual: ligatures and wide letters are written as others are.
             normalization_rule_name="nmt_nfkc",
             max_sentence_length=_LONGEST_LINE,
             input_sentence_size=2_000_000,

@@ -112,12 +112,42 @@ class Rows:
 
         return gather
 
+    def take(
+        self, picked: np.ndarray, batch: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Takes rows out, in NumPy: values that are mapped from a file stay there.
+
+        Args:
+            picked: int64 [picked].
+            batch: int64 [whole batch], the rows that lengths are padded for.
+
+        Returns:
+            Features by name, as those of `gatherer`.
+        """
+        batch = picked if batch is None else batch
+        found = {name: array[picked] for name, array in self.arrays.items()}
+        for name, rows in self.ragged.items():
+            first, end = rows.offsets[picked], rows.offsets[picked + 1]
+            lengths = rows.offsets[batch + 1] - rows.offsets[batch]
+            place = np.arange(self.padded(max(int(lengths.max()), 1)))
+            is_there = place < (end - first)[:, np.newaxis]
+            index = (first[:, np.newaxis] + place)[is_there]
+            found[name] = np.zeros(is_there.shape, rows.values.dtype)
+            found[name][is_there] = rows.values[index]
+            found[f"{name}_length"] = (end - first).astype(np.int32)
+        return found
+
+    def padded(self, longest: Any) -> Any:
+        """What rows are padded to whose longest one is `longest`, number or array."""
+        if self.fixed_length:
+            return longest * 0 + self.fixed_length
+        return (longest + self.multiple - 1) // self.multiple * self.multiple
+
     def _padded_length(self, offsets, batch):
         if self.fixed_length:
             return tf.constant(self.fixed_length, tf.int64)
         lengths = tf.gather(offsets, batch + 1) - tf.gather(offsets, batch)
-        longest = tf.maximum(tf.reduce_max(lengths), 1)
-        return (longest + self.multiple - 1) // self.multiple * self.multiple
+        return self.padded(tf.maximum(tf.reduce_max(lengths), 1))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from absl import flags
 
 from official.utils import app
 from official.utils.errors import UserError
+from official.utils.weights import pytorch_files
 from official.vision.image_classification.classifier import MODELS
 from official.vision.image_classification.weight_names import PYTORCH_NAMINGS
 
@@ -90,7 +91,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     model = _read(flags_obj.model, source)
     if is_file:
         tensors = weights.to_pytorch(model, flags_obj.naming)
-        weight_files.write_safetensors(target, tensors)
+        pytorch_files.write_safetensors(target, tensors)
     else:
         tensors = named_variables(model)
         checkpoints.Checkpoints(target).save(tensors, vars(State()))

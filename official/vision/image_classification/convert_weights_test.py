@@ -6,10 +6,10 @@ from official.utils.testing import mains
 from official.utils.training import checkpoints
 from official.utils.training.checkpoints import Checkpoints
 from official.utils.training.variables import named_variables
+from official.utils.weights import pytorch_files
 from official.vision.image_classification import (
     convert_weights,
     resnet,
-    weight_files,
     weights,
 )
 from official.vision.image_classification.classifier import MODELS
@@ -39,7 +39,7 @@ def values(model):
 @pytest.fixture
 def state_dict(model, tmp_path):
     path = str(tmp_path / "in.safetensors")
-    weight_files.write_safetensors(path, weights.to_pytorch(model, "torchvision"))
+    pytorch_files.write_safetensors(path, weights.to_pytorch(model, "torchvision"))
     return path
 
 
@@ -85,7 +85,9 @@ def test_run_folder_and_keras_file(model, values, tmp_path):
             "--model=resnet8", f"--input={tmp_path / name}", f"--output={target}"
         )
         assert outcome.exit_code == 0, outcome.stderr
-        found.append(weights.from_pytorch(weight_files.read_safetensors(target), model))
+        found.append(
+            weights.from_pytorch(pytorch_files.read_safetensors(target), model)
+        )
     for each in found:
         assert_equal(each, values)
 
@@ -93,7 +95,7 @@ def test_run_folder_and_keras_file(model, values, tmp_path):
 def test_hugging_faces_names(tmp_path):
     network = resnet.build_model("resnet18", 3, image_size=64)
     tensors = weights.to_pytorch(network, "torchvision")
-    weight_files.write_safetensors(str(tmp_path / "in.safetensors"), tensors)
+    pytorch_files.write_safetensors(str(tmp_path / "in.safetensors"), tensors)
     target = str(tmp_path / "out.safetensors")
     outcome = run(
         "--model=resnet18",
@@ -102,7 +104,7 @@ def test_hugging_faces_names(tmp_path):
         "--naming=huggingface",
     )
     assert outcome.exit_code == 0, outcome.stderr
-    found = weight_files.read_safetensors(target)
+    found = pytorch_files.read_safetensors(target)
     np.testing.assert_array_equal(
         found["resnet.encoder.stages.2.layers.0.shortcut.convolution.weight"],
         tensors["layer3.0.downsample.0.weight"],
@@ -151,7 +153,7 @@ def test_weights_that_are_no_numbers(model, tmp_path):
     tensors = weights.to_pytorch(model, "torchvision")
     tensors["conv1.weight"] = np.full_like(tensors["conv1.weight"], np.nan)
     path = str(tmp_path / "nan.safetensors")
-    weight_files.write_safetensors(path, tensors)
+    pytorch_files.write_safetensors(path, tensors)
     for target, fragment in (
         ("a", "is not finite"),
         ("a.safetensors", "(difference nan)"),

@@ -1,4 +1,4 @@
-"""Reads files of weights from PyTorch and Keras, and writes those of PyTorch.
+"""Reads files of weights from PyTorch and Keras.
 
 - PyTorch: state dicts in safetensors files.
 - Keras: files of whole models (`.keras`, `.h5`), and of the weights of
@@ -8,26 +8,16 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from types import ModuleType
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from official.utils.errors import UserError, one_line
-from official.utils.logs import files
+from official.utils.weights import pytorch_files
 
 SUFFIXES = (".safetensors", ".keras", ".h5")
-# NumPy itself has no bfloat16, and the library reads none for it.
-_TYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": tf.bfloat16.as_numpy_dtype,
-    "I64": np.int64,
-    "I32": np.int32,
-}
 # Those whose weights stand in files without the network: `.weights.h5`, and the `.h5`
 # that Keras publishes.
 _APPLICATIONS = {
@@ -35,69 +25,6 @@ _APPLICATIONS = {
     "resnet101_v1": "ResNet101",
     "resnet152_v1": "ResNet152",
 }
-
-
-def read_safetensors(path: str) -> dict[str, np.ndarray]:
-    """Reads all tensors of a file.
-
-    Args:
-        path: a safetensors file of floats (of 16, 32 or 64 bits) and integers.
-
-    Returns:
-        Arrays by name, as they are stored; they are read-only.
-
-    Raises:
-        UserError: the file is missing, damaged, or holds other types; or the library
-            `safetensors` is missing.
-    """
-    library = _import_safetensors()
-    content = files.read_whole(path, "PyTorch weights", "check the path")
-    try:
-        entries = library.deserialize(content)
-    except library.SafetensorError as error:
-        raise UserError(
-            f"{path} is no whole safetensors file ({one_line(error)}); fetch it again"
-        ) from None
-    tensors = {}
-    for name, entry in entries:
-        if entry["dtype"] not in _TYPES:
-            raise UserError(
-                f"{path} holds {name} in {entry['dtype']}; store it in one of "
-                f"{', '.join(_TYPES)}"
-            )
-        values = np.frombuffer(entry["data"], _TYPES[entry["dtype"]])
-        tensors[name] = values.reshape(entry["shape"])
-    return tensors
-
-
-def write_safetensors(path: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a file, or replaces it.
-
-    Args:
-        path: the file.
-        tensors: arrays by name.
-
-    Raises:
-        UserError: it cannot be written, or the library `safetensors` is missing.
-    """
-    _import_safetensors()
-    import safetensors.numpy
-
-    # Not `ascontiguousarray`, which makes a vector of a scalar.
-    dense = {name: np.asarray(value, order="C") for name, value in tensors.items()}
-    # Hugging Face refuses a file that does not say for whom it is.
-    files.write_whole(path, safetensors.numpy.save(dense, metadata={"format": "pt"}))
-
-
-def _import_safetensors() -> ModuleType:
-    try:
-        import safetensors
-    except ImportError as error:
-        raise UserError(
-            f"files of PyTorch need safetensors ({one_line(error)}); run "
-            "`pip install safetensors`"
-        ) from None
-    return safetensors
 
 
 def read(path: str, name: str) -> dict[str, np.ndarray] | keras.Model:
@@ -116,7 +43,7 @@ def read(path: str, name: str) -> dict[str, np.ndarray] | keras.Model:
         UserError: the file is missing, damaged or of another kind.
     """
     if path.endswith(".safetensors"):
-        return read_safetensors(path)
+        return pytorch_files.read_safetensors(path)
     if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         raise UserError(f"{path} is no file; check the path")
     with _local(path) as local:

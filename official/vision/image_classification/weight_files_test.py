@@ -9,6 +9,7 @@ import pytest
 
 from official.utils.testing.errors import message_of
 from official.utils.training.variables import named_variables
+from official.utils.weights import pytorch_files
 from official.vision.image_classification import resnet, weight_files
 
 TENSORS = {f"layer{i}.weight": np.full((4, 2, 3), i, np.float32) for i in range(5)} | {
@@ -26,7 +27,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("length", [0, 4, 300, -1])
 def test_truncated_safetensors(tmp_path, length):
     path = tmp_path / "a.safetensors"
-    weight_files.write_safetensors(str(path), TENSORS)
+    pytorch_files.write_safetensors(str(path), TENSORS)
     content = path.read_bytes()
     path.write_bytes(content[:length])
     message = message_of(weight_files.read, str(path), "resnet8")
@@ -51,8 +52,8 @@ def test_missing_library(tmp_path):
     with mock.patch.dict(sys.modules, safetensors=None):
         path = str(tmp_path / "a.safetensors")
         for call in (
-            lambda: weight_files.read_safetensors(path),
-            lambda: weight_files.write_safetensors(path, {}),
+            lambda: pytorch_files.read_safetensors(path),
+            lambda: pytorch_files.write_safetensors(path, {}),
         ):
             assert "`pip install safetensors`" in message_of(call)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from official.utils.testing.errors import message_of
 from official.utils.training import checkpoints
 from official.utils.training.variables import named_variables
+from official.utils.weights import pytorch_files
 from official.vision.image_classification import resnet, weight_files, weights
 
 
@@ -245,7 +246,7 @@ def test_from_one_naming_to_the_other_bit_for_bit(
     hugging_face_small, small_bottlenecks, tmp_path
 ):
     path, model = str(tmp_path / "a.safetensors"), small_bottlenecks
-    weight_files.write_safetensors(path, weights.to_pytorch(model, "torchvision"))
+    pytorch_files.write_safetensors(path, weights.to_pytorch(model, "torchvision"))
     values = weights.read_initial(path, model, new_head=False)
     assert_equal(values, weights.from_pytorch(state_of(hugging_face_small), model))
     assert_equal(values, values_of(model))
@@ -273,7 +274,7 @@ def test_resnet18(hugging_face_18, resnet18):
 
 def test_hugging_face_loads_a_folder(hugging_face_small, small_bottlenecks, tmp_path):
     hugging_face_small.config.save_pretrained(tmp_path)
-    weight_files.write_safetensors(
+    pytorch_files.write_safetensors(
         str(tmp_path / "model.safetensors"),
         weights.to_pytorch(small_bottlenecks, "huggingface"),
     )
@@ -518,7 +519,7 @@ def test_half_precision(small, tensors, tmp_path):
             dtype == torch.float64
         )
     save_file({"conv1.weight": torch.zeros(2, dtype=torch.float8_e5m2)}, path)
-    assert "conv1.weight in F8_E5M2" in message_of(weight_files.read_safetensors, path)
+    assert "conv1.weight in F8_E5M2" in message_of(pytorch_files.read_safetensors, path)
 
 
 def test_order_of_the_counters_is_of_no_matter(small, tensors):

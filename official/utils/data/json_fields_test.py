@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from official.bert import json_fields
+from official.utils.data import json_fields
 from official.utils.testing.errors import message_of
 
 

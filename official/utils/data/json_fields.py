@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from official.utils.data import files
 from official.utils.errors import UserError
+from official.utils.logs import files as log_files
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KINDS: Mapping[type, str] = {
@@ -28,7 +30,11 @@ def read(path: str, remedy: str) -> object:
     Raises:
         UserError: it cannot be read, is empty, or is no JSON in UTF-8.
     """
-    content = files.read_bytes(path).removeprefix(_BYTE_ORDER_MARK)
+    return _parsed(path, files.read_bytes(path), remedy)
+
+
+def _parsed(path: str, content: bytes, remedy: str) -> object:
+    content = content.removeprefix(_BYTE_ORDER_MARK)
     try:
         return json.loads(content.decode())
     except UnicodeDecodeError as error:
@@ -39,6 +45,22 @@ def read(path: str, remedy: str) -> object:
     # ValueError: also a number of too many digits.
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON ({error}); {remedy}") from None
+
+
+def read_object(path: str, remedy: str) -> dict[str, Any]:
+    """Reads a file of settings, which holds one object.
+
+    Args:
+        path: the file.
+        remedy: what the user can do where there is none.
+
+    Raises:
+        UserError: there is none, or it is no JSON object.
+    """
+    found = _parsed(path, log_files.read_whole(path, "settings", remedy), remedy)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object; {remedy}")
+    return found
 
 
 def field(
