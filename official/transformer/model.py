@@ -146,7 +146,8 @@ class SelfAttention(_Part):
 
         Args:
             x: [rows * length, hidden].
-            mask: [rows or 1, 1, length or 1, length], what is added to scores.
+            mask: [rows or 1, 1, length or 1, length], what is seen (bool), or what is
+                added to scores.
             rows: how many there are.
             training: whether weights of attention are dropped.
 
@@ -163,7 +164,7 @@ class SelfAttention(_Part):
 
         Args:
             x: [rows * beams, hidden].
-            mask: [rows, 1, beams, slots], what is added to scores.
+            mask: bool [rows, 1, beams, slots], what is seen.
             rows: sentences.
             cache: key and value, [rows * heads * slots, size] each.
             slots: int32 [rows * heads * beams, 1], where those of `x` come to stand.
@@ -220,7 +221,13 @@ class CrossAttention(_Part):
 def _attend(query, key, value, mask, dropout=None, training=False):
     """[rows, heads, queries, size] and keys, values to [rows * queries, hidden]."""
     scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.swapaxes(key, 2, 3))
-    weights = ops.softmax(scores + mask)
+    if keras.backend.standardize_dtype(mask.dtype) == "bool":
+        # Added numbers would be fused into the product, and oneDNN has no fast form
+        # for such as differ from query to query.
+        scores = ops.where(mask, scores, ops.cast(_UNSEEN, scores.dtype))
+    else:
+        scores = scores + mask
+    weights = ops.softmax(scores)
     if dropout is not None:
         weights = dropout(weights, training=training)
     return _heads_together(ops.matmul(weights, value))
@@ -430,8 +437,7 @@ class Transformer(keras.Model):
         )
         x = self.decoder_dropout(self.embeddings(before), training=training)
         place = ops.arange(length)
-        is_later = ops.cast(place[None, :] > place[:, None], self.compute_dtype)
-        mask = (is_later * _UNSEEN)[None, None]
+        mask = (place[None, :] <= place[:, None])[None, None]
         source_mask = self._mask(inputs)
         for block in self.decoder:
             keys_and_values = block.cross_attention.keys_and_values(memory, rows)
@@ -519,7 +525,6 @@ class Transformer(keras.Model):
         config, (rows, beams) = self.config, ops.shape(ids)
         # Columns are positions: each beam is a row of its own here.
         x = self.embeddings(ops.reshape(ids, (-1, 1)), first_position=time)
-        hidden = ops.cast(ops.logical_not(visible), self.compute_dtype) * _UNSEEN
         total = ops.shape(visible)[2]
         heads = ops.arange(rows * config.num_heads, dtype="int32")[:, None] * total
         slots = heads + time * beams + ops.arange(beams, dtype="int32")
@@ -529,7 +534,7 @@ class Transformer(keras.Model):
             self.decoder, state["source"], cache, strict=True
         ):
             x, new = block.step(
-                x, hidden[:, None], source, state["mask"], rows, old, slots
+                x, visible[:, None], source, state["mask"], rows, old, slots
             )
             caches.append(new)
         if config.norm == "pre":
