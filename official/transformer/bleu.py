@@ -5,6 +5,7 @@ stands beside its signature, or nobody can compare it.
 """
 
 import collections
+import functools
 import math
 import re
 import sys
@@ -25,7 +26,7 @@ def corpus_bleu(
     """BLEU of a whole set by sacreBLEU.
 
     Args:
-        hypotheses: translations.
+        hypotheses: translations, at least one.
         references: one each.
         tokenize: of sacreBLEU: `13a`, `char`, `intl`, ...
         lowercase: whether capitals do not count.
@@ -36,6 +37,8 @@ def corpus_bleu(
     Raises:
         UserError: sacrebleu is missing.
     """
+    # The library would leave out what is over.
+    assert len(hypotheses) == len(references)
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:
@@ -50,9 +53,11 @@ def bleu_2019(
 ) -> float:
     """BLEU as the garden of 2019 reported it.
 
-    Punctuation and symbols are words of their own, unless digits stand on both sides;
-    n-grams up to 4, the geometric mean of their precisions (an order without a match
-    makes the score 0), and the brevity penalty.
+    The words are those of mteval's international style: punctuation marks are words,
+    unless digits stand on both sides, and so are symbols. Of n-grams up to 4, the k-th
+    order without a match counts as one of 2^k matches, and an order that no translation
+    is long enough for does not count. Facts: tensorflow/models of 2019,
+    `official/transformer/compute_bleu.py` and `utils/metrics.py`.
 
     Args:
         hypotheses: translations.
@@ -60,7 +65,7 @@ def bleu_2019(
         case_sensitive: whether capitals count.
 
     Returns:
-        The score, 0 to 100.
+        The score, 0 to 100; 0 if there is no word in the translations.
     """
     matches, totals = [0] * _ORDER, [0] * _ORDER
     length = reference_length = 0
@@ -75,13 +80,16 @@ def bleu_2019(
             found, wanted = _ngrams(words, order), _ngrams(expected, order)
             matches[order - 1] += (found & wanted).total()
             totals[order - 1] += found.total()
-    if not all(matches):
+    if not length:
         return 0.0
-    precision = sum(
-        math.log(match / total) for match, total in zip(matches, totals, strict=True)
-    )
+    logarithms, unmatched = 0.0, 1.0
+    for match, total in zip(matches, totals, strict=True):
+        if total and not match:
+            unmatched /= 2
+        if total:
+            logarithms += math.log((match or unmatched) / total)
     penalty = min(0.0, 1 - reference_length / length)
-    return 100 * math.exp(precision / _ORDER + penalty)
+    return 100 * math.exp(logarithms / _ORDER + penalty)
 
 
 def _ngrams(words: list[str], order: int) -> collections.Counter:
@@ -90,32 +98,25 @@ def _ngrams(words: list[str], order: int) -> collections.Counter:
     )
 
 
-def _characters(kind: str) -> str:
-    """All characters whose category begins with `kind`, for a regular expression."""
-    codes = range(sys.maxunicode + 1)
-    found = (chr(c) for c in codes if unicodedata.category(chr(c)).startswith(kind))
-    return re.escape("".join(found))
-
-
-class _Patterns:
-    """Made on first use: they take a second."""
-
-    _made = None
-
-    @classmethod
-    def get(cls):
-        if cls._made is None:
-            punctuation, symbols = _characters("P"), _characters("S")
-            cls._made = (
-                re.compile(rf"([^\d])([{punctuation}])"),
-                re.compile(rf"([{punctuation}])([^\d])"),
-                re.compile(rf"([{symbols}])"),
-            )
-        return cls._made
-
-
 def _words(text: str) -> list[str]:
-    before, behind, symbol = _Patterns.get()
+    before, behind, symbol = _patterns()
     text = before.sub(r"\1 \2 ", text)
     text = behind.sub(r" \1 \2", text)
     return symbol.sub(r" \1 ", text).split()
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern, re.Pattern, re.Pattern]:
+    """Punctuation behind what is no digit, before what is none, and symbols."""
+    categories = {chr(c): unicodedata.category(chr(c)) for c in range(sys.maxunicode)}
+    punctuation, symbols = (
+        "".join(c for c, category in categories.items() if category[0] == kind)
+        for kind in "PS"
+    )
+    # In 2019 a backslash was no mark: it stood unescaped in this very expression.
+    punctuation = re.escape(punctuation.replace("\\", ""))
+    return (
+        re.compile(rf"(\D)([{punctuation}])"),
+        re.compile(rf"([{punctuation}])(\D)"),
+        re.compile(f"([{re.escape(symbols)}])"),
+    )

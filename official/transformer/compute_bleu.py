@@ -3,6 +3,8 @@
 python -m official.transformer.compute_bleu --translation=FILE --reference=FILE
 """
 
+import os
+
 from absl import flags
 
 from official.transformer import bleu
@@ -42,9 +44,13 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         raise UserError("--translation=FILE and --reference=FILE are needed")
     from official.transformer import parallel_text
 
-    pairs = list(parallel_text.pairs([flags_obj.translation], [flags_obj.reference]))
+    translation, reference = (
+        os.path.expanduser(path)
+        for path in (flags_obj.translation, flags_obj.reference)
+    )
+    pairs = list(parallel_text.pairs([translation], [reference]))
     if not pairs:
-        raise UserError(f"{flags_obj.translation} is empty")
+        raise UserError(f"{translation} and {reference} are empty; name others")
     hypotheses, references = zip(*pairs, strict=True)
     found, rows = {}, []
     for name in ("cased", "uncased"):

@@ -24,8 +24,9 @@ if TYPE_CHECKING:  # It brings TensorFlow, which --help need not wait for.
     from official.transformer.model import Transformer
 
 FORMS = ("garden", "hugging_face")
-# Of logits, where settings differ that should make no difference.
-_TOLERANCE = 1e-4
+# Of logits: where settings differ that should make no difference, and where 1e-5 is
+# added to variances in place of 1e-6 (9e-5 in a trained network of 2 + 2 layers).
+_TOLERANCE, _TOLERANCE_OF_EPSILON = 1e-4, 1e-2
 _LENGTH = 16
 
 
@@ -249,8 +250,9 @@ def compare(before: "Transformer", after: "Transformer", source: str) -> float:
         The largest difference of their logits.
 
     Raises:
-        UserError: a weight differs, or logits do so by more than 1e-4; by anything,
-            if the settings are the same.
+        UserError: a weight differs, or logits do so by more than their settings
+            explain: 1e-2 where other numbers are added to variances, else 1e-4, and
+            nothing if the settings are the same.
     """
     import numpy as np
 
@@ -281,6 +283,8 @@ def compare(before: "Transformer", after: "Transformer", source: str) -> float:
         )
     difference = float(np.abs(_logits(before) - _logits(after)).max())
     limit = 0 if before.config == after.config else _TOLERANCE
+    if before.config.norm_epsilon != after.config.norm_epsilon:
+        limit = _TOLERANCE_OF_EPSILON
     # Also where it is not a number.
     if not difference <= limit:
         raise UserError(

@@ -1,9 +1,9 @@
 r"""The subtokens of 2019 in TensorFlow operations, for a SavedModel.
 
 Word pieces of tensorflow-text are the longest ones from left to right, too. When each
-subtoken is one that begins a word, and one that goes on, they are the same, whatever
-its characters, once these are replaced by others: the operation takes no NUL, and what
-marks a piece that goes on must not be in the text.
+subtoken is one that begins a word, and one that goes on, they are the same, once all
+characters are replaced by letters and digits: the operation takes no NUL, ends at a
+character U+0011, and has a mark for pieces that go on, which must not be in the text.
 """
 
 import functools
@@ -19,10 +19,8 @@ import tensorflow_text
 from official.transformer.subtokens import characters, is_word
 from official.transformer.text import EOS, before_end
 
-# In the vocabulary of the operation; characters are replaced by others than these.
-_GOES_ON, _UNKNOWN, _FIRST_REPLACEMENT = "\x01", "\x02", 3
-# Half characters are in no text.
-_SURROGATES = range(0xD800, 0xE000)
+# In the vocabulary of the operation; neither is a letter or a digit.
+_GOES_ON, _UNKNOWN = "##", "[UNK]"
 _PRIVATE = range(0xE000, 0xF900)
 _MAX_DIGITS = 7
 # Stands for numbers that are no character's, as in 2019.
@@ -131,7 +129,7 @@ class SubtokenGraph:
         # How many of the same character are behind this one; the "_" is none.
         behind = tf.gather(lengths, of) - 1 - place
         code, is_pair = tf.gather(codes, of), tf.gather(is_pair, of)
-        power = tf.gather(powers, tf.maximum(behind - 1, 0))
+        power = tf.gather(powers, tf.clip_by_value(behind - 1, 0, _MAX_DIGITS - 1))
         digit = code // power % 10 + ord("0")
         second = tf.where(
             is_pair,
@@ -151,7 +149,7 @@ class SubtokenGraph:
     # ---- And back ----
 
     def _decode(self, subtokens):
-        text = tf.strings.reduce_join(subtokens, axis=-1)
+        text = _joined(subtokens)
         # Nothing of this goes over a "_", which ends parts.
         for pattern, rewrite in (
             (r"\\\\", self._backslash),
@@ -174,7 +172,7 @@ class SubtokenGraph:
         begins_row, _ = _runs(tokens.value_rowids())
         begins, _ = _runs(is_word)
         blank = tf.where(is_word & ~begins & ~begins_row, " ", "")
-        return tf.strings.reduce_join(tokens.with_values(blank + found), axis=-1)
+        return _joined(tokens.with_values(blank + found))
 
     def _with_characters(self, text):
         """Puts characters in the place of their numbers, string [N]."""
@@ -189,19 +187,18 @@ class SubtokenGraph:
         )
         rest = tf.strings.regex_replace(parts.values, pattern, r"\2")
         found = tf.where(is_number, character + rest, parts.values)
-        return tf.strings.reduce_join(parts.with_values(found), axis=-1)
+        return _joined(parts.with_values(found))
 
 
 def _replacements(subtokens: Sequence[str]) -> dict[str, str]:
-    """For each character another; one byte for those of the longest subtokens."""
+    """For each character another; one byte each for those of the longest subtokens."""
     longest: dict[str, int] = {}
     for subtoken in subtokens:
         for character in subtoken:
             longest[character] = max(longest.get(character, 0), len(subtoken))
     ordered = sorted(longest, key=lambda each: (-longest[each], each))
-    codes = (c for c in range(_FIRST_REPLACEMENT, sys.maxunicode))
-    codes = (chr(c) for c in codes if c not in _SURROGATES)
-    return dict(zip(ordered, codes, strict=False))
+    others = filter(is_word, map(chr, range(sys.maxunicode)))
+    return dict(zip(ordered, others, strict=False))
 
 
 @functools.cache
@@ -220,3 +217,11 @@ def _runs(values):
     changes = tf.not_equal(values[1:], values[:-1])
     outside = tf.fill([tf.minimum(tf.size(values), 1)], True)
     return tf.concat([outside, changes], 0), tf.concat([changes, outside], 0)
+
+
+def _joined(parts):
+    """One string of each row, string [N], of string [N, (parts)]."""
+    # `reduce_join` would make all rows as long as the longest one.
+    return tf.strings.unsorted_segment_join(
+        parts.values, parts.value_rowids(), tf.cast(parts.nrows(), tf.int32)
+    )

@@ -152,9 +152,7 @@ def parse(content: bytes, path: str) -> SubtokenText:
             )
         first = numbers.setdefault(subtoken, number)
         if first != number:
-            raise UserError(
-                f"{where} repeats {subtoken!r} of line {first}; {_REMEDY}"
-            )
+            raise UserError(f"{where} repeats {subtoken!r} of line {first}; {_REMEDY}")
     subtokens = list(numbers)
     if tuple(subtokens[:2]) != _RESERVED:
         raise UserError(f"{path} does not begin with <pad> and <EOS>; {_REMEDY}")

@@ -269,12 +269,6 @@ class TransformerTask(Task):
 
         ids = tf.TensorSpec([None, None], tf.int32, name="inputs")
         signatures = {"serve_ids": Signature(translate_ids, [ids])}
-        if not hasattr(self.text, "encode"):
-            console.warn(
-                "a subtoken vocabulary of 2019 has no operations for the SavedModel, "
-                "which takes ids alone (serve_ids)"
-            )
-            return signatures | {"serving_default": signatures["serve_ids"]}
 
         def translate(text):
             ids = self.text.encode(text)

@@ -8,6 +8,8 @@ there; both give the same ids.
 
 import base64
 import io
+import random
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +21,8 @@ PAD, EOS, UNKNOWN = 0, 1, 2
 KINDS = ("unigram", "bpe")
 # Longer lines are passed over when a vocabulary is learnt, in bytes.
 _LONGEST_LINE = 16_384
+# Of more lines, so many are drawn.
+_MOST_LINES = 2_000_000
 _MAX_BYTES = 1 << 28
 
 
@@ -79,7 +83,7 @@ class SentencePieceText:
         """The ids of sentences with their ends, the same as of `encode_many`.
 
         Args:
-            text: string [N], UTF-8; what is invalid is U+FFFD.
+            text: string [N], UTF-8; what is invalid is unknown.
 
         Returns:
             int32 ragged [N, (pieces)].
@@ -164,6 +168,9 @@ def learn(
         vocab_size: the most pieces; a small text gives fewer.
         kind: of `KINDS`.
 
+    Returns:
+        The vocabulary; the same sentences give the same.
+
     Raises:
         UserError: there is no text to learn from, or `vocab_size` is less than there
             are characters.
@@ -174,12 +181,13 @@ def learn(
     lines = (s for s in sentences if s and len(s.encode()) <= _LONGEST_LINE)
     try:
         library.SentencePieceTrainer.Train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=iter(_drawn(lines)),
             model_writer=written,
             vocab_size=vocab_size,
             model_type=kind,
             hard_vocab_limit=False,
-            # All characters of the text become pieces, but those of one in 20,000.
+            # All characters become pieces, but the rare ones that make up 1 / 20,000
+            # of the text.
             character_coverage=0.99995,
             pad_id=PAD,
             eos_id=EOS,
@@ -188,18 +196,31 @@ def learn(
             # As is usual: ligatures and wide letters are written as others are.
             normalization_rule_name="nmt_nfkc",
             max_sentence_length=_LONGEST_LINE,
-            input_sentence_size=2_000_000,
-            shuffle_input_sentence=True,
             num_threads=1,
             minloglevel=2,
         )
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
+        if required := re.search(r"required_chars\. \d+ vs (\d+)", reason):
+            reason = f"its characters alone need {required[1]}"
         raise UserError(
             f"no vocabulary of {vocab_size} pieces can be learnt from the training "
             f"text ({reason}); give another --vocab_size, or more text"
         ) from None
     return SentencePieceText(written.getvalue())
+
+
+def _drawn(lines: Iterable[str]) -> list[str]:
+    """At most `_MOST_LINES`; the library draws other ones in each process."""
+    generator = random.Random(0)
+    kept: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if len(kept) < _MOST_LINES:
+            kept.append(line)
+        # Each of the lines so far is among the kept ones as likely as another.
+        elif (place := int(generator.random() * number)) < _MOST_LINES:
+            kept[place] = line
+    return kept
 
 
 def read(path: str) -> Any:

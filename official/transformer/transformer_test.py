@@ -24,7 +24,7 @@ TRANSLATE = (
     "beam_size decode_batch_size input_file length_penalty max_extra_length model_dir "
     "n_best output_file sampling_temperature seed"
 )
-SMALL = dict(model_size="tiny", batch_size=1024, max_extra_length=5, vocab_size=120)
+SMALL = dict(model_size="small", batch_size=1024, max_extra_length=5, vocab_size=120)
 
 
 def run(main=transformer, **values):
@@ -48,13 +48,13 @@ def numbers(tmp_path_factory):
     """The folder of a short run on the embedded set, and its metrics."""
     pytest.importorskip("tensorflow_text")
     folder = str(tmp_path_factory.mktemp("numbers"))
-    metrics = run(train_steps=120, steps_between_evals=120, model_dir=folder)
+    metrics = run(train_steps=80, steps_between_evals=80, model_dir=folder)
     return folder, metrics
 
 
 def test_learns_from_the_embedded_set(numbers):
     folder, metrics = numbers
-    assert metrics["loss"] < 3 and metrics["accuracy"] > 0.4
+    assert metrics["loss"] < 3.4 and metrics["accuracy"] > 0.3
     names = {"bleu", "bleu_char", "exact_match", "validation_bleu"}
     assert names <= metrics.keys()
     assert metrics["bleu_char"] > 5
