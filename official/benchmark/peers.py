@@ -107,7 +107,7 @@ _MARIAN_TAKES = ("vocab_size", "lengths", "threads")
 def _marian_torch(*arguments: str) -> Peer:
     program = str(_PROGRAMS / "marian_torch.py")
     return Peer(
-        (*_HUGGING_FACE, "sentencepiece==0.2.3"),
+        _HUGGING_FACE,
         program,
         arguments,
         _MARIAN_TAKES,

@@ -63,7 +63,7 @@ def whole_batches(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("replicas", "pieces"), [(1, 3), (2, 2)], ids=["1x3", "2x2"])
+@pytest.mark.parametrize(("replicas", "pieces"), [(1, 4), (2, 2)], ids=["1x4", "2x2"])
 def test_parts_of_a_batch_follow_the_whole(whole_batches, tmp_path, replicas, pieces):
     """Batches have any number of rows; empty ones fill them up."""
     flags = dict(gradient_accumulation_steps=pieces)

@@ -1,12 +1,18 @@
 """Files of pairs: reading, encoding once, and what can be wrong with them."""
 
 import gzip
+import itertools
+import json
 import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from official.transformer import parallel_text, prepared
+from official.transformer import parallel_text, prepared, subtokens
+from official.utils.logs import console
 from official.utils.testing.errors import message_of
 
 
@@ -80,11 +86,11 @@ def test_what_is_wrong_with_files(write, tmp_path):
     )
 
 
-def prepare(tmp_path, sources, targets, max_length=6, num_processes=1):
+def prepare(tmp_path, sources, targets, max_length=6, text=None, num_processes=1):
     return prepared.of_files(
         [sources],
         [targets],
-        Letters(),
+        text or Letters(),
         max_length,
         str(tmp_path / "ids"),
         num_processes,
@@ -112,16 +118,107 @@ def test_encodes_once(write, tmp_path, monkeypatch):
     assert rows_of(prepare(tmp_path, sources, targets).inputs) == ["one", "two", "x"]
     assert len(os.listdir(tmp_path / "ids")) == 3
     assert folder in os.listdir(tmp_path / "ids")
+    # The same size, at another time.
+    os.utime(sources, ns=(0, 0))
+    prepare(tmp_path, sources, targets)
+    assert len(os.listdir(tmp_path / "ids")) == 4
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["inputs.ids", "targets.lengths", "prepared.json", "cut inputs.ids", "no json"],
+)
+def test_damaged_ids_are_made_again(write, tmp_path, damage, capsys):
+    console.reset_warnings()
+    files = write("s", "one", "two"), write("t", "eins", "zwei")
+    prepare(tmp_path, *files)
+    (folder,) = (tmp_path / "ids").iterdir()
+    if damage.startswith("cut"):
+        path = folder / damage.split()[1]
+        path.write_bytes(path.read_bytes()[:-2])
+    elif damage == "no json":
+        (folder / "prepared.json").write_text("{")
+    else:
+        (folder / damage).unlink()
+    found = prepare(tmp_path, *files)
+    assert rows_of(found.inputs) == ["one", "two"]
+    assert rows_of(found.targets) == ["eins", "zwei"]
+    assert f"{folder} is damaged" in capsys.readouterr().err
+    assert list((tmp_path / "ids").iterdir()) == [folder]
+
+
+def test_another_worker_is_quicker(write, tmp_path, monkeypatch):
+    files = write("s", "one"), write("t", "eins")
+    made = prepared._prepare
+
+    def prepare_twice(*arguments):
+        monkeypatch.setattr(prepared, "_prepare", made)
+        prepare(tmp_path, *files)
+        made(*arguments)
+
+    monkeypatch.setattr(prepared, "_prepare", prepare_twice)
+    assert rows_of(prepare(tmp_path, *files).inputs) == ["one"]
+    assert len(os.listdir(tmp_path / "ids")) == 1
+
+
+def test_says_how_fast_it_was(write, tmp_path, capsys):
+    files = write("s", "one", ""), write("t", "eins", "zwei")
+    prepare(tmp_path, *files)
+    said = capsys.readouterr().out
+    assert said.startswith("encoded 2 pairs in ") and said.endswith(" a second\n")
+    prepare(tmp_path, *files)
+    assert capsys.readouterr().out == ""
+
+
+def test_folders_and_files_that_do_not_do(write, tmp_path):
+    files = [write("s", "one")], [write("t", "eins")]
+    message = message_of(prepared.of_files, *files, Letters(), 6, "gs://a/b", 1)
+    assert message.startswith("gs://a/b is not on this machine")
+    (tmp_path / "file").write_text("")
+    folder = str(tmp_path / "file" / "ids")
+    message = message_of(prepared.of_files, *files, Letters(), 6, folder, 1)
+    assert "cannot be written" in message and "--model_dir" in message
+    gone = str(tmp_path / "gone")
+    message = message_of(prepared.of_files, [gone], files[1], Letters(), 6, folder, 1)
+    assert message.startswith(f"{gone} cannot be read")
+
+
+def test_chunks_are_small(monkeypatch):
+    monkeypatch.setattr(prepared, "_CHUNK_PAIRS", 3)
+    monkeypatch.setattr(prepared, "_CHUNK_CHARACTERS", 10)
+    pairs = [("a", "b")] * 7 + [("c" * 30, "d")] * 2 + [("e", "f")]
+    found = list(prepared._chunks(pairs))
+    assert [len(chunk) for chunk in found] == [3, 3, 2, 1, 1]
+    assert list(itertools.chain.from_iterable(found)) == pairs
+
+
+def test_processes_that_encode_need_no_tensorflow():
+    script = (
+        "import json, sys\n"
+        "from official.transformer import encoding, subtokens, text\n"
+        "from official.utils.data import processes\n"
+        "print(json.dumps(sorted({'tensorflow', 'keras'} & set(sys.modules))))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert json.loads(ran.stdout) == [], ran.stderr
 
 
 def test_processes_give_what_one_gives(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepared, "_CHUNK", 7)
-    monkeypatch.setattr(prepared, "_SMALL_BYTES", 0)
     lines = [f"{number:x}" for number in range(40)]
-    sources, targets = write("s", *lines), write("t", *lines[::-1])
-    found = prepare(tmp_path, sources, targets, num_processes=2)
-    assert rows_of(found.inputs) == lines
-    assert rows_of(found.targets) == lines[::-1]
+    files = write("s", *lines), write("t", *lines[:-1], "much too long")
+    # Other processes would have to import this module to find `Letters`.
+    letters = "\\_u;0123456789abcdefghijklmnopqrstvwxyz"
+    text = subtokens.SubtokenText(["<pad>", "<EOS>", *letters])
+    alone = prepare(tmp_path, *files, text=text)
+    monkeypatch.setattr(prepared, "_CHUNK_PAIRS", 7)
+    monkeypatch.setattr(prepared, "_SMALL_BYTES", 0)
+    shutil.rmtree(tmp_path / "ids")
+    together = prepare(tmp_path, *files, text=text, num_processes=2)
+    assert len(alone) == len(together) == 39 and together.num_long == 1
+    for side in ("inputs", "targets"):
+        one, two = getattr(alone, side), getattr(together, side)
+        np.testing.assert_array_equal(one.values, two.values)
+        np.testing.assert_array_equal(one.offsets, two.offsets)
 
 
 def test_files_without_a_pair(write, tmp_path):

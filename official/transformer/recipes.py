@@ -1,8 +1,9 @@
 """What the Transformer should reach, by which command, at what cost."""
 
-from official.utils.recipes import Recipe
+from official.utils.recipes import Cost, Recipe
 
 _MODULE = "official.transformer.transformer"
+_MACHINE = "2 cores of an Intel Xeon with AMX"
 
 _ADAM = dict(
     optimizer="adam",
@@ -99,10 +100,11 @@ RECIPES = (
             activation_dropout=0.0,
             dtype="auto",
         ),
-        bands={"bleu": (33.0, 42.0)},
-        seeds=(),
-        cost=None,
-        source="to be measured",
+        # One run with seed 0: 38.32.
+        bands={"bleu": (36.0, 40.0)},
+        seeds=(0,),
+        cost=Cost(seconds=2096, memory_gib=2.6, machine=f"{_MACHINE}, bf16"),
+        source="measured e6357a1",
     ),
     Recipe(
         name="text",

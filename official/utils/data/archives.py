@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 from official.utils.data.download import require_local
@@ -59,7 +59,11 @@ _DAMAGE = (
 
 
 def unpack(
-    path: str, folder: str, max_bytes: int, max_files: int = MAX_FILES
+    path: str,
+    folder: str,
+    max_bytes: int,
+    max_files: int = MAX_FILES,
+    names: Collection[str] | None = None,
 ) -> list[str]:
     """Unpacks an archive into a new folder.
 
@@ -71,6 +75,7 @@ def unpack(
         folder: the folder to make.
         max_bytes: the most that all files together may have unpacked.
         max_files: the most files and folders that it may hold.
+        names: the files to write, by their names without folders; None: all.
 
     Returns:
         The paths of the files, in the order of the archive.
@@ -96,10 +101,15 @@ def unpack(
         with writing(folder):
             os.mkdir(target)
         with contextlib.closing(members):
-            files = [_write(target, folder, *member) for member in members]
+            files = [
+                _write(target, folder, *member)
+                for member in members
+                if names is None or (member[0] and member[0][-1] in names)
+            ]
         files = [file for file in files if file]
         if not files:
-            raise UserError(f"{path} holds no file; {_FETCH}")
+            what = "no file" if names is None else f"none of {', '.join(sorted(names))}"
+            raise UserError(f"{path} holds {what}; {_FETCH}")
         with writing(folder):
             os.rename(target, folder)
     finally:

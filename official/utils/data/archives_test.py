@@ -125,6 +125,20 @@ def test_a_relative_folder(tmp_path, monkeypatch):
     assert sorted(os.listdir()) == ["archive.zip", "b"]
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_some_of_the_files(tmp_path, suffix):
+    path, folder = make(tmp_path, suffix), str(tmp_path / "target")
+    names = ["a.bin", "not there"]
+    found = archives.unpack(path, folder, MAX_BYTES, names=names)
+    assert found == [f"{folder}/data/train/a.bin"]
+    assert os.listdir(folder) == ["data"]
+    message = message_of(
+        archives.unpack, path, f"{folder}2", MAX_BYTES, names=["c", "b"]
+    )
+    assert message.startswith(f"{path} holds none of b, c; ")
+    assert not os.path.exists(f"{folder}2")
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_folders_and_dots(tmp_path, suffix):
     members = [("./", b""), ("./empty/", b""), ("./a/./b", b"1"), ("..c/d..", b"2")]

@@ -112,9 +112,7 @@ class Rows:
 
         return gather
 
-    def take(
-        self, picked: np.ndarray, batch: np.ndarray | None = None
-    ) -> dict[str, np.ndarray]:
+    def take(self, picked: np.ndarray, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Takes rows out, in NumPy: values that are mapped from a file stay there.
 
         Args:
@@ -124,7 +122,6 @@ class Rows:
         Returns:
             Features by name, as those of `gatherer`.
         """
-        batch = picked if batch is None else batch
         found = {name: array[picked] for name, array in self.arrays.items()}
         for name, rows in self.ragged.items():
             first, end = rows.offsets[picked], rows.offsets[picked + 1]

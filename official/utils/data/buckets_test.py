@@ -136,3 +136,16 @@ def test_ragged_of_nothing_and_of_empty_rows():
     (batch,) = made.dataset(ALONE)
     assert batch["ids"].shape == (3, 8)
     assert tf.reduce_sum(batch["ids"]) == 6
+
+
+@pytest.mark.parametrize("settings", [{}, {"multiple": 3}, {"fixed_length": 25}])
+def test_numpy_takes_the_same_rows(settings):
+    made = rows(**settings)
+    batch = np.random.default_rng(1).permutation(len(made))[:20]
+    expected = made.gatherer()(tf.constant(batch[3:8]), tf.constant(batch))
+    found = made.take(batch[3:8], batch)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name])
+        assert value.dtype == expected[name].numpy().dtype
+    assert made.take(batch[:0], batch)["ids"].shape == (0, found["ids"].shape[1])

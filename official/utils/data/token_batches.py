@@ -12,7 +12,6 @@ How a training epoch is ordered:
 4. The batches of a window follow each other in a drawn order.
 """
 
-import collections
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -25,9 +24,11 @@ from official.utils.data.buckets import Rows
 from official.utils.data.streams import Share, keep_order
 from official.utils.errors import UserError
 
-# Rows that are sorted together: with 4,096 tokens a batch about 50 batches of short
-# sentences; planning them takes some milliseconds.
+# Rows that are sorted together, at least; planning them takes some milliseconds.
 WINDOW_ROWS = 16_384
+# At least so many batches, for the fewer there are, the less alike are their rows: of
+# Multi30k 64 batches are 9 % padding, 22 would be 22 %.
+WINDOW_BATCHES = 64
 # Windows that are drawn to see how many batches one of them needs.
 _TRIALS = 5
 
@@ -39,8 +40,8 @@ class TokenTrainingStream:
     Attributes:
         rows: the examples, with two ragged features; a batch holds each as [rows,
             longest], padded with 0.
-        batch_tokens: rows times longest sequence of a batch, at most, but for an
-            unlucky window.
+        batch_tokens: rows times longest sequence, as padded, of a batch, at most, but
+            for an unlucky window and the rows that `multiple` adds.
         seed: of the order.
         multiple: rows of a batch are a multiple of this times the replicas; those that
             are missing are empty.
@@ -54,15 +55,18 @@ class TokenTrainingStream:
     transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     def __post_init__(self):
-        longest = int(self.rows.lengths.max(initial=0))
+        longest = int(self._costs.max(initial=0))
         if longest > self.batch_tokens:
             raise UserError(
                 f"--batch_size={self.batch_tokens} tokens is less than the longest "
                 f"sequence, {longest}; raise it, or lower --max_length"
             )
         # Frozen: the plans of some windows, and the order of an epoch.
-        object.__setattr__(self, "_plans", _Recent(self._make_plan, 4))
-        object.__setattr__(self, "_orders", _Recent(self._make_order, 2))
+        for name, function, size in (
+            ("_plan", self._make_plan, 4),
+            ("_order", self._make_order, 2),
+        ):
+            object.__setattr__(self, name, functools.lru_cache(size)(function))
 
     # ---- How many ----
 
@@ -72,12 +76,23 @@ class TokenTrainingStream:
         return first.astype(np.int32), second.astype(np.int32)
 
     @functools.cached_property
+    def _costs(self) -> np.ndarray:
+        """Tokens of a row, of its longer side, as padded."""
+        return self.rows.padded(np.maximum(*self._sides))
+
+    @functools.cached_property
+    def _window_rows(self) -> int:
+        of_batches = WINDOW_BATCHES * self.batch_tokens / self._costs.mean()
+        return max(WINDOW_ROWS, int(of_batches))
+
+    @functools.cached_property
     def _batches_of_windows(self) -> np.ndarray:
         """Batches of each window of an epoch."""
-        sizes = [WINDOW_ROWS] * (len(self.rows) // WINDOW_ROWS)
-        rest = len(self.rows) % WINDOW_ROWS
+        window = self._window_rows
+        sizes = [window] * (len(self.rows) // window)
+        rest = len(self.rows) % window
         # A small rest is sorted with the last full window.
-        if sizes and rest < WINDOW_ROWS // 2:
+        if sizes and rest < window // 2:
             sizes[-1] += rest
         else:
             sizes.append(rest)
@@ -115,13 +130,12 @@ class TokenTrainingStream:
         generator = np.random.default_rng((self.seed, epoch))
         return generator.permutation(len(self.rows))
 
-    def _make_plan(self, place: tuple[int, int]) -> list[np.ndarray]:
+    def _make_plan(self, epoch: int, window: int) -> list[np.ndarray]:
         """Rows of the batches of a window, in their order."""
-        epoch, window = place
-        first = window * WINDOW_ROWS
+        first = window * self._window_rows
         is_last = window == len(self._batches_of_windows) - 1
-        end = len(self.rows) if is_last else first + WINDOW_ROWS
-        rows = self._orders(epoch)[first:end]
+        end = len(self.rows) if is_last else first + self._window_rows
+        rows = self._order(epoch)[first:end]
         rows = rows[self._sorted(rows)]
         number = int(self._batches_of_windows[window])
         batches = np.split(rows, self._cut_into(rows, number)[1:-1])
@@ -132,7 +146,7 @@ class TokenTrainingStream:
         """The order of `rows` in which neighbours are alike."""
         first, second = (side[rows] for side in self._sides)
         by_second = np.argsort(second, kind="stable")
-        tokens = int(np.maximum(first, second).sum())
+        tokens = int(self._costs[rows].sum())
         groups = max(1, round((tokens / self.batch_tokens) ** 0.5))
         order = []
         for number, group in enumerate(np.array_split(by_second, groups)):
@@ -142,7 +156,7 @@ class TokenTrainingStream:
 
     def _cut(self, rows: np.ndarray, limit: float) -> list[int]:
         """Where batches of at most `limit` tokens begin, and the end."""
-        costs = np.maximum(*(side[rows] for side in self._sides))
+        costs = self._costs[rows]
         cuts = [0]
         while cuts[-1] < len(rows):
             start = cuts[-1]
@@ -174,59 +188,58 @@ class TokenTrainingStream:
         """The rows of a step, over all replicas, int64 [rows]."""
         epoch, place = divmod(step, self.steps_per_epoch)
         window = int(np.searchsorted(self._first_steps, place, "right")) - 1
-        return self._plans((epoch, window))[place - int(self._first_steps[window])]
+        return self._plan(epoch, window)[place - int(self._first_steps[window])]
 
     def padding_share(self) -> float:
         """Part of the tokens of the first epoch that is padding."""
         real = padded = 0
         for step in range(self.steps_per_epoch):
             rows = self.rows_of(step)
+            number = len(rows) + -len(rows) % self.multiple
             for side in self._sides:
                 real += int(side[rows].sum())
-                padded += len(rows) * int(side[rows].max())
+                padded += number * self.rows.padded(int(side[rows].max()))
         return 1 - real / padded
 
     # ---- As a dataset ----
 
     def dataset(self, start_step: int, share: Share) -> tf.data.Dataset:
         """See `TrainingStream.dataset`; an epoch has no remainder."""
-        gather = self.rows.gatherer()
-        group = self.multiple * share.replicas
+        ragged, arrays = self.rows.ragged, self.rows.arrays
+        length = self.rows.fixed_length
+        # The shape and type of all features but for the number of rows.
+        signature = {
+            name: (array.shape[1:], array.dtype) for name, array in arrays.items()
+        }
+        for name, rows in ragged.items():
+            signature[name] = ([length], rows.values.dtype)
+            signature[f"{name}_length"] = ([], np.int32)
 
-        def plan(step):
+        def load(step, replica):
             rows = self.rows_of(int(step))
-            return np.pad(rows, (0, -len(rows) % group), constant_values=-1)
+            own = rows[int(replica) :: share.replicas]
+            found = self.rows.take(own, rows)
+            group = self.multiple * share.replicas
+            number = (len(rows) + -len(rows) % group) // share.replicas
+            for name, value in found.items():
+                missing = np.zeros((number - len(own), *value.shape[1:]), value.dtype)
+                found[name] = np.concatenate([value, missing])
+            return [found[name] for name in signature]
 
         def batch(element):
             step = start_step + element // share.local
             replica = share.first + element % share.local
-            whole = tf.numpy_function(plan, [step], tf.int64, stateful=False)
-            whole = tf.ensure_shape(whole, [None])
-            own = whole[replica :: share.replicas]
-            found = gather(tf.maximum(own, 0), tf.maximum(whole, 0))
-            is_real = own >= 0
-            for name, value in found.items():
-                mask = tf.reshape(is_real, [-1, *[1] * (value.shape.rank - 1)])
-                found[name] = tf.where(mask, value, tf.zeros([], value.dtype))
+            types = [tf.as_dtype(dtype) for _, dtype in signature.values()]
+            loaded = tf.numpy_function(load, [step, replica], types, stateful=False)
+            found = {
+                name: tf.ensure_shape(value, [None, *shape])
+                for value, (name, (shape, _)) in zip(
+                    loaded, signature.items(), strict=True
+                )
+            }
             return found if self.transform is None else self.transform(found)
 
         dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
         # One after the other: a window is planned once, and the rest is quick.
         dataset = dataset.map(batch, num_parallel_calls=1, deterministic=True)
         return keep_order(dataset.prefetch(4 * share.local))
-
-
-class _Recent:
-    """A function that remembers its last few results."""
-
-    def __init__(self, function: Callable[[Any], Any], size: int):
-        self._function = function
-        self._size = size
-        self._results: collections.OrderedDict = collections.OrderedDict()
-
-    def __call__(self, argument: Any) -> Any:
-        if argument not in self._results:
-            self._results[argument] = self._function(argument)
-            if len(self._results) > self._size:
-                self._results.popitem(last=False)
-        return self._results[argument]

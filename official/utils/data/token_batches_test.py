@@ -7,12 +7,13 @@ from official.utils.data import token_batches
 from official.utils.data.buckets import Ragged, Rows
 from official.utils.data.streams import Share
 from official.utils.data.token_batches import TokenTrainingStream
+from official.utils.testing.data import real_data
 from official.utils.testing.errors import message_of
 
 ALONE = Share(1, 0, 1)
 
 
-def made_rows(number=700, seed=0):
+def made_rows(number=700, seed=0, **settings):
     """Lengths like those of sentences and their translations, ids that tell rows."""
     generator = np.random.default_rng(seed)
     inputs = np.clip(generator.normal(16, 5, number), 2, 40).astype(int)
@@ -21,13 +22,17 @@ def made_rows(number=700, seed=0):
         Ragged.of([np.full(length, row + 1) for row, length in enumerate(lengths)])
         for lengths in (inputs, targets)
     ]
-    return Rows(dict(zip(("inputs", "targets"), sides, strict=True)), multiple=1)
+    return Rows(
+        dict(zip(("inputs", "targets"), sides, strict=True)),
+        **{"multiple": 1} | settings,
+    )
 
 
 @pytest.fixture(params=[700, 150])
 def stream(request, monkeypatch):
     """Of windows of their own, and of one window."""
     monkeypatch.setattr(token_batches, "WINDOW_ROWS", 200)
+    monkeypatch.setattr(token_batches, "WINDOW_BATCHES", 1)
     return TokenTrainingStream(made_rows(request.param), 512, seed=3)
 
 
@@ -101,16 +106,65 @@ def test_shares_of_replicas(stream):
         assert not alone[step]["targets"][filler].any() and filler.sum() < 4
 
 
-def test_padding_is_rare(monkeypatch):
-    monkeypatch.setattr(token_batches, "WINDOW_ROWS", 16_384)
-    stream = TokenTrainingStream(made_rows(20_000), 4096, seed=0)
-    share = stream.padding_share()
-    assert 0.03 < share < 0.10
-    tokens = [
-        len(rows) * max(int(side[rows].max()) for side in stream._sides)
-        for rows in map(stream.rows_of, range(stream.steps_per_epoch))
-    ]
-    assert np.mean(tokens) > 0.95 * 4096
+def test_rows_that_fill_up_lengthen_nothing():
+    # The first row is by far the longest.
+    lengths = [50, *[3] * 40]
+    sides = [Ragged.of([np.ones(length) for length in lengths]) for _ in range(2)]
+    rows = Rows(dict(inputs=sides[0], targets=sides[1]), multiple=1)
+    stream = TokenTrainingStream(rows, 50, seed=0, multiple=7)
+    found = batches(stream, 0, stream.steps_per_epoch)
+    longest = sorted(batch["inputs"].shape[1] for batch in found)
+    assert longest == [3] * (len(found) - 1) + [50]
+    assert all(len(batch["inputs"]) % 7 == 0 for batch in found)
+    tokens = sum(batch["inputs"].size for batch in found)
+    assert stream.padding_share() == pytest.approx(1 - sum(lengths) / tokens)
+
+
+@pytest.mark.parametrize("settings", [{"multiple": 16}, {"fixed_length": 48}])
+def test_tokens_are_those_of_padded_rows(settings):
+    stream = TokenTrainingStream(made_rows(**settings), 1024, seed=3)
+    found = batches(stream, 0, stream.steps_per_epoch)
+    for batch in found:
+        lengths = [batch[name].shape[1] for name in ("inputs", "targets")]
+        assert len(batch["inputs"]) * max(lengths) <= 1024 * 1.02
+        if "multiple" in settings:
+            assert not any(length % 16 for length in lengths)
+        else:
+            assert lengths == [48, 48]
+    assert sum(len(batch["inputs"]) for batch in found) == 700
+    shapes = stream.dataset(0, ALONE).element_spec["inputs"].shape
+    assert shapes.as_list() == [None, settings.get("fixed_length")]
+
+
+def test_padding_is_rare():
+    """Words of the sentences of Multi30k, and ends."""
+    sides = []
+    for language in ("en", "de"):
+        path = real_data("multi30k", f"train.{language}")
+        with open(path, encoding="utf-8") as file:
+            lengths = [len(line.split()) + 1 for line in file]
+        offsets = np.cumsum([0, *lengths])
+        sides.append(Ragged(np.ones(offsets[-1], np.uint16), offsets))
+    rows = Rows(dict(inputs=sides[0], targets=sides[1]), multiple=1)
+    for batch_tokens, most in ((2048, 0.07), (4096, 0.10), (8192, 0.11)):
+        stream = TokenTrainingStream(rows, batch_tokens, seed=0)
+        steps = range(stream.steps_per_epoch)
+        assert 0.03 < stream.padding_share() < most
+        tokens = [stream._costs[r].max() * len(r) for r in map(stream.rows_of, steps)]
+        assert np.mean(tokens) > 0.95 * batch_tokens
+        assert max(tokens) <= 1.02 * batch_tokens
+
+
+def test_large_batches_have_large_windows():
+    rows = made_rows(100_000)
+    small, large = (TokenTrainingStream(rows, size, seed=0) for size in (4096, 16_384))
+    assert small._window_rows == token_batches.WINDOW_ROWS
+    assert large._window_rows > 3 * token_batches.WINDOW_ROWS
+    assert large.padding_share() < 0.10
+    everything = np.concatenate(
+        [large.rows_of(step) for step in range(large.steps_per_epoch)]
+    )
+    assert sorted(everything) == list(range(100_000))
 
 
 def test_a_sequence_longer_than_a_batch():

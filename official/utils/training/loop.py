@@ -66,7 +66,13 @@ class Loop:
         self._micro_batches = task.settings.gradient_accumulation_steps
         self._is_whole = self._replicas == self._micro_batches == 1
         self._is_fp16 = task.settings.dtype == "fp16"
-        self._clips = bool(task.settings.clip_norm)
+        # A gather's gradient has a row for each time that one was read, as of a word
+        # that a text repeats. Clipping needs the norm of their sums. And workers that
+        # exchange as many rows as there are in a step now and then fail, where these
+        # are more or fewer than in the step before ("Shape mismatch in the collective
+        # instance", TensorFlow 2.21).
+        is_one_worker = strategies.workers_of(strategy).number == 1
+        self._is_dense = bool(task.settings.clip_norm) or not is_one_worker
         self._seed = task.settings.seed
         self._metric_names: list[str] = []
         # Batch norm's moving statistics, which replicas would else keep each its own.
@@ -165,7 +171,7 @@ class Loop:
         """One optimizer step, as each replica runs it; returns sums of the whole."""
         if self._is_whole:
             gradients, sums = self._backward(batch, step, tf.constant(0, tf.int64))
-            self._apply(gradients)
+            self.optimizer.apply(gradients)
             return sums
         replica = tf.distribute.get_replica_context()
         gradients, sums = self._summed_gradients(
@@ -178,15 +184,8 @@ class Loop:
             )
             self._set_statistics(statistics / self._replicas)
         weight = _safe(sums[1])
-        self._apply([_divided(gradient, weight) for gradient in gradients])
+        self.optimizer.apply([_divided(gradient, weight) for gradient in gradients])
         return sums
-
-    def _apply(self, gradients):
-        if self._clips:
-            # A gather gives a row for each time that one was read, as in a text that
-            # repeats a word; the norm is that of their sums.
-            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        self.optimizer.apply(gradients)
 
     def _summed_gradients(self, batch, step, replica):
         """Gradients and sums of a replica's rows, in one or in several pieces."""
@@ -233,6 +232,8 @@ class Loop:
             [variable.value for variable in self.model.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        if self._is_dense:
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         if divides and not self._is_whole:
             gradients = [_divided(gradient, 1 / weight) for gradient in gradients]
         return gradients, self._vector(loss, total)
