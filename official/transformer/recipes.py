@@ -65,10 +65,11 @@ RECIPES = (
             attention_dropout=0.0,
             activation_dropout=0.0,
         ),
+        # .997.
         bands={"exact_match": (0.95, 1.0)},
-        seeds=(),
-        cost=None,
-        source="to be measured",
+        seeds=(0,),
+        cost=Cost(seconds=122, memory_gib=1.4, machine=f"{_MACHINE}, fp32"),
+        source="measured e6357a1",
         is_default=True,
     ),
     Recipe(

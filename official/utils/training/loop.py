@@ -68,9 +68,8 @@ class Loop:
         self._is_fp16 = task.settings.dtype == "fp16"
         # A gather's gradient has a row for each time that one was read, as of a word
         # that a text repeats. Clipping needs the norm of their sums. And workers that
-        # exchange as many rows as there are in a step now and then fail, where these
-        # are more or fewer than in the step before ("Shape mismatch in the collective
-        # instance", TensorFlow 2.21).
+        # exchange such rows fail where a step has more or fewer of them than the one
+        # before ("Shape mismatch in the collective instance", TensorFlow 2.21).
         is_one_worker = strategies.workers_of(strategy).number == 1
         self._is_dense = bool(task.settings.clip_norm) or not is_one_worker
         self._seed = task.settings.seed
