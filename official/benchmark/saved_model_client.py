@@ -44,7 +44,7 @@ def load(path):
     """Loads a SavedModel, with the operations of tensorflow-text if it has some."""
     try:
         return tf.saved_model.load(path)
-    except (tf.errors.NotFoundError, FileNotFoundError) as error:
+    except (tf.errors.NotFoundError, FileNotFoundError, RuntimeError) as error:
         if "Op type not registered" not in str(error):
             raise
         import tensorflow_text  # noqa: F401 It registers the operations.
