@@ -254,6 +254,7 @@ def test_ten_steps(kind, tmp_path):
     assert of_weights < WEIGHT_TOLERANCE
 
 
+@pytest.mark.slow
 def test_another_recipe_is_told_apart(tmp_path):
     """Each part of the recipe shows in the losses or in the weights."""
     start = str(tmp_path / "start")
