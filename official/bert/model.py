@@ -48,7 +48,7 @@ class _Part(layers.Layer):
         return LayerNormalization(epsilon=self.config.layer_norm_eps, name=name)
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.bert")
 class Embeddings(_Part):
     """Words, positions and segments, added up, normalised and dropped out."""
 
@@ -100,7 +100,7 @@ class Embeddings(_Part):
         return (None, self.config.hidden_size)
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.bert")
 class SelfAttention(_Part):
     """Every token looks at all tokens of its row, in several heads."""
 
@@ -141,7 +141,7 @@ class SelfAttention(_Part):
         return x_shape
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.bert")
 class FeedForward(_Part):
     """Two dense layers with an activation in between, token by token."""
 
@@ -164,7 +164,7 @@ class FeedForward(_Part):
         return x_shape
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.bert")
 class Block(_Part):
     """Attention, then the feed-forward part; each is added to its input and normed."""
 
@@ -216,7 +216,7 @@ class Block(_Part):
         return x_shape
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.bert")
 class WordTransform(_Part):
     """What comes between hidden states and the table of words."""
 

@@ -72,7 +72,7 @@ def _heads_together(x):
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, width))
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class Embeddings(_Part):
     """Pieces and positions to vectors, and vectors to scores of pieces."""
 
@@ -130,7 +130,7 @@ class Embeddings(_Part):
         return (None, self.config.hidden_size)
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class SelfAttention(_Part):
     """Every token looks at tokens of its row, in several heads."""
 
@@ -183,7 +183,7 @@ class SelfAttention(_Part):
         return self.output_projection(found), cache
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class CrossAttention(_Part):
     """Every token of the target looks at all tokens of the source."""
 
@@ -233,7 +233,7 @@ def _attend(query, key, value, mask, dropout=None, training=False):
     return _heads_together(ops.matmul(weights, value))
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class FeedForward(_Part):
     """Two dense layers with an activation in between, token by token."""
 
@@ -274,7 +274,7 @@ class _Block(_Part):
         return norm(x + dropout(function(x), training=training))
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class EncoderBlock(_Block):
     """Attention within the source, then the feed-forward part."""
 
@@ -298,7 +298,7 @@ class EncoderBlock(_Block):
         return self._around("feed_forward", feed, x, training)
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class DecoderBlock(_Block):
     """Attention within the target, attention to the source, the feed-forward part."""
 
@@ -347,7 +347,7 @@ class DecoderBlock(_Block):
 # ---- Network ----
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.transformer")
 class Transformer(keras.Model):
     """The network, with fresh weights.
 

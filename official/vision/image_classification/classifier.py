@@ -128,6 +128,15 @@ def define_flags() -> flags.FlagValues:
         upper_bound=1,
         **own,
     )
+    flags.DEFINE_float(
+        "validation_fraction",
+        0.1,
+        "Share of the training pictures of --dataset=folder that is held out for "
+        "validation where the folder has no part for it.",
+        lower_bound=0.001,
+        upper_bound=0.9,
+        **own,
+    )
     flags.DEFINE_string(
         "input",
         None,

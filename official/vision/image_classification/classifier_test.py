@@ -24,7 +24,7 @@ MODULE = "official.vision.image_classification.classifier"
 OWN_FLAGS = (
     "batch_norm_momentum crop cutmix_alpha freeze image_size input label_smoothing "
     "max_skipped_fraction mixup_alpha model new_head normalization num_classes output "
-    "rand_augment_layers rand_augment_magnitude top_k"
+    "rand_augment_layers rand_augment_magnitude top_k validation_fraction"
 )
 # A small network on small pictures, with everything that is random switched on.
 SMALL = [

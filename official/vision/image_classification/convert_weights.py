@@ -15,7 +15,6 @@ from absl import flags
 
 from official.utils import app
 from official.utils.errors import UserError
-from official.utils.weights import pytorch_files
 from official.vision.image_classification.classifier import MODELS
 from official.vision.image_classification.weight_names import PYTORCH_NAMINGS
 
@@ -77,6 +76,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     from official.utils.training import checkpoints
     from official.utils.training.trainer import State
     from official.utils.training.variables import named_variables
+    from official.utils.weights import pytorch_files
     from official.vision.image_classification import weight_files, weights
 
     is_file = target.endswith(".safetensors")

@@ -51,6 +51,7 @@ def load(settings: Settings) -> parts.Dataset:
         settings.seed,
         settings.max_skipped_fraction,
         settings.num_parallel_calls,
+        settings.validation_fraction,
     )
 
 

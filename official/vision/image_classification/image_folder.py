@@ -1,7 +1,7 @@
 """The user's own pictures, in a sub-folder a class.
 
     DATA_DIR/CLASS/...         one folder of classes: a tenth of each class becomes the
-                               test part, a tenth of the rest the validation part
+                               test part, a share of the rest the validation part
     DATA_DIR/train/CLASS/...   with `test/`, with `val/`, `valid/` or `validation/`, or
                                with both, of the same classes
 
@@ -25,7 +25,7 @@ from official.vision.image_classification import picture_check, picture_tree
 from official.vision.image_classification.parts import Arrays, Dataset, Files
 from official.vision.image_classification.picture_tree import Tree
 
-HELD_OUT_DIVISOR = 10
+_TEST_FRACTION = 0.1
 # Whatever the seed of a run, it is tested on the same pictures.
 _TEST_DRAW = "test"
 
@@ -35,6 +35,7 @@ def load(
     seed: int,
     max_skipped_fraction: float = 0.01,
     num_parallel_calls: int | None = None,
+    validation_fraction: float = 0.1,
 ) -> Dataset:
     """Finds, checks and divides the pictures of a folder.
 
@@ -52,6 +53,8 @@ def load(
             none may.
         num_parallel_calls: pictures that are decoded at a time; None for the number of
             CPU cores.
+        validation_fraction: share of the training pictures of each class that becomes
+            the validation part where the folder has none, at least one of each.
 
     Returns:
         The data set. Its parts are all `Arrays` or all `Files`, ordered by class and
@@ -66,7 +69,7 @@ def load(
     with files.reading(f"--data_dir={data_dir}"):
         tree = picture_tree.find_tree(data_dir)
         checked = picture_check.check(tree, max_skipped_fraction, calls)
-    divided = _divide(tree, checked.is_good, seed)
+    divided = _divide(tree, checked.is_good, seed, validation_fraction)
 
     def part(name: str) -> Arrays | Files:
         rows = np.flatnonzero(divided == name)
@@ -75,6 +78,8 @@ def load(
         return Files(tree.paths[rows], tree.labels[rows])
 
     source = tree.source
+    if "validation" not in tree.parts:
+        source += f"; validation: {validation_fraction:g} of the training pictures"
     if num_skipped := int((~checked.is_good).sum()):
         source += f"; {picture_tree.count(num_skipped, 'damaged picture')} left out"
     return Dataset(
@@ -90,13 +95,18 @@ def load(
 # ---- Dividing ----
 
 
-def _divide(tree: Tree, is_good: np.ndarray, seed: int) -> np.ndarray:
+def _divide(
+    tree: Tree, is_good: np.ndarray, seed: int, validation_fraction: float
+) -> np.ndarray:
     """The part of each picture, strings [N], "" for one that is left out."""
     parts = np.where(is_good, tree.parts, "").astype("<U10")
     given = set(tree.parts)
     drawn = {
-        part: draw
-        for part, draw in {"test": _TEST_DRAW, "validation": str(seed)}.items()
+        part: how
+        for part, how in {
+            "test": (_TEST_DRAW, _TEST_FRACTION),
+            "validation": (str(seed), validation_fraction),
+        }.items()
         if part not in given
     }
     counts = np.bincount(tree.labels[parts == "train"], minlength=len(tree.class_names))
@@ -115,12 +125,12 @@ def _divide(tree: Tree, is_good: np.ndarray, seed: int) -> np.ndarray:
                 f"--data_dir={tree.data_dir}: no picture of the {part} part can be "
                 "decoded; replace them"
             )
-    for part, draw in drawn.items():
+    for part, (draw, fraction) in drawn.items():
         rows = np.flatnonzero(parts == "train")
         keys = _keys([tree.names[row] for row in rows], draw)
         rows = rows[np.lexsort((keys, tree.labels[rows]))]
         for of_class in np.split(rows, np.cumsum(np.bincount(tree.labels[rows]))[:-1]):
-            number = max(1, round(len(of_class) / HELD_OUT_DIVISOR))
+            number = max(1, round(len(of_class) * fraction))
             parts[of_class[:number]] = part
     return parts
 

@@ -84,7 +84,7 @@ def test_parts_of_one_folder(tmp_path):
     data = load(tmp_path, seed=3)
     assert data.name == "folder"
     assert data.source == (
-        f"{tmp_path}; test: a fixed tenth of it, validation: a tenth of the rest"
+        f"{tmp_path}; test: a fixed tenth of it; validation: 0.1 of the training pictures"
     )
     # A plain sort of strings: capitals first.
     assert data.class_names == ("B", "a c", "b", "ä")
@@ -163,6 +163,17 @@ def test_another_file_system():
     ]
 
 
+def test_validation_fraction(tmp_path):
+    fill(tmp_path, {"a": 60, "b": 30})
+    data = load(tmp_path, validation_fraction=0.5)
+    assert np.bincount(data.test.labels).tolist() == [6, 3]
+    assert np.bincount(data.validation.labels).tolist() == [27, 14]
+    assert np.bincount(data.train.labels).tolist() == [27, 13]
+    assert data.source.endswith("; validation: 0.5 of the training pictures")
+    # The pictures it is tested on are the same.
+    assert colours(load(tmp_path).test) == colours(data.test)
+
+
 # ---- Parts that the folder gives ----
 
 
@@ -170,8 +181,8 @@ def test_test_folder(tmp_path):
     fill(tmp_path / "train", {"a": 20, "b": 2})
     fill(tmp_path / "test", {"a": 0, "b": 5})
     data = load(tmp_path, seed=1)
-    assert (
-        data.source == f"train/ and test/ of {tmp_path}; validation: a tenth of train/"
+    assert data.source == (
+        f"train/ and test/ of {tmp_path}; validation: 0.1 of the training pictures"
     )
     assert data.class_names == ("a", "b")
     assert colours(data.test) == [(index, 1) for index in range(5)]
@@ -190,7 +201,7 @@ def test_validation_folder_is_the_test_part(tmp_path, name):
     data = load(tmp_path)
     assert data.source == (
         f"Train/ and {name}/ of {tmp_path}; "
-        f"test: {name}/, validation: a tenth of Train/"
+        f"test: {name}/; validation: 0.1 of the training pictures"
     )
     assert [len(part) for part in all_parts(data).values()] == [6, 2, 3]
     assert colours(data.test) == [(0, 0), (1, 0), (0, 1)]

@@ -291,13 +291,10 @@ def _describe(data_dir: str, folder_of: dict[str, str]) -> str:
     folders = [f"{folder}/" for folder in folder_of.values() if folder]
     where = f"{joined(folders)} of {data_dir}" if folders else data_dir
     if "test" not in folder_of:
-        return f"{where}; test: a fixed tenth of it, validation: a tenth of the rest"
-    if "validation" in folder_of:
+        return f"{where}; test: a fixed tenth of it"
+    if "validation" in folder_of or _PART_NAMES[folder_of["test"].lower()] == "test":
         return where
-    held_out = f"validation: a tenth of {folders[0]}"
-    if _PART_NAMES[folder_of["test"].lower()] != "test":
-        held_out = f"test: {folders[1]}, {held_out}"
-    return f"{where}; {held_out}"
+    return f"{where}; test: {folders[1]}"
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -116,7 +116,7 @@ class _Builder:
         return layers.ReLU(name="stem")(x)
 
 
-@keras.saving.register_keras_serializable(package="official")
+@keras.saving.register_keras_serializable(package="official.resnet")
 class ZeroPaddedShortcut(layers.Layer):
     """Every `strides`-th pixel, with `missing` channels of zeros around (option A)."""
 
