@@ -84,7 +84,8 @@ def test_parts_of_one_folder(tmp_path):
     data = load(tmp_path, seed=3)
     assert data.name == "folder"
     assert data.source == (
-        f"{tmp_path}; test: a fixed tenth of it; validation: 0.1 of the training pictures"
+        f"{tmp_path}; test: a fixed tenth of it; "
+        "validation: 0.1 of the training pictures"
     )
     # A plain sort of strings: capitals first.
     assert data.class_names == ("B", "a c", "b", "ä")
