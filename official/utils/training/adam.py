@@ -8,12 +8,16 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="official")
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam, computed by TensorFlow's fused kernel.
+    """Adam as Kingma and Ba wrote it, computed by TensorFlow's fused kernel.
 
     Keras' chain of operations reads and writes weights and moments about ten times; the
-    kernel does so once. Variables and results are those of `keras.optimizers.Adam`, up
-    to rounding. The weight decay is decoupled, and comes before the update (Loshchilov
-    and Hutter, "Decoupled Weight Decay Regularization", 2017, arXiv:1711.05101).
+    kernel does so once. Epsilon is added to the root of the second moment without bias,
+    as in Algorithm 1 of "Adam: A Method for Stochastic Optimization", 2014,
+    arXiv:1412.6980, and in PyTorch. Keras adds it to the root of the biased one, which
+    makes it 1 / sqrt(1 - beta_2^step) times as strong: 32 times in the first step. The
+    variables are those of `keras.optimizers.Adam`. The weight decay is decoupled, and
+    comes before the update (Loshchilov and Hutter, "Decoupled Weight Decay
+    Regularization", 2017, arXiv:1711.05101).
 
     Attributes:
         rate_scales: what the learning rate is multiplied by for each variable, in the
@@ -31,17 +35,19 @@ class Adam(keras.optimizers.Adam):
         if self.weight_decay and self._use_weight_decay(variable):
             variable.assign_sub(variable * (rate * self.weight_decay))
         step = tf.cast(self.iterations + 1, variable.dtype)
+        beta_2_power = tf.cast(self.beta_2, variable.dtype) ** step
         momentum, velocity = self._momentums[index], self._velocities[index]
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.value.handle,
             v=velocity.value.handle,
             beta1_power=tf.cast(self.beta_1, variable.dtype) ** step,
-            beta2_power=tf.cast(self.beta_2, variable.dtype) ** step,
+            beta2_power=beta_2_power,
             lr=rate,
             beta1=tf.cast(self.beta_1, variable.dtype),
             beta2=tf.cast(self.beta_2, variable.dtype),
-            epsilon=tf.cast(self.epsilon, variable.dtype),
+            # The kernel divides by the biased root plus this.
+            epsilon=self.epsilon * tf.sqrt(1 - beta_2_power),
             grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
         )
 
