@@ -68,13 +68,14 @@ RECIPES = (
             _CIFAR10,
             dataset="folder",
             model="resnet20",
-            train_epochs=58,
-            epochs_between_evals=10,
+            train_epochs=48,
+            epochs_between_evals=12,
             # Enough to watch the training; nothing is chosen by them.
             validation_fraction=0.02,
             # PyTorch's 5e-4: with a fifth of it the network learns training pictures
             # by heart, .951 of them, and .8645 of the test set.
-            weight_decay=0.005,
+            weight_decay=0.01,
+            label_smoothing=0.1,
             batch_norm_momentum=0.97,
         ),
         # One run with seed 0, of 7d2ae6b with these flags: .8724. The aim is .88.
