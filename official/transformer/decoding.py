@@ -78,12 +78,18 @@ def _penalty(length: Any, alpha: float) -> Any:
     return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** alpha
 
 
+def _log_sum(logits: Any, largest: Any) -> Any:
+    """The logarithm of the sum of exponentials of the last axis."""
+    sums = tf.reduce_sum(tf.exp(logits - largest), axis=-1)
+    return tf.math.log(sums) + largest[..., 0]
+
+
 # ---- One translation of each sentence ----
 
 
 def _greedy(model, inputs, limits, options):
     config, rows = model.config, tf.shape(inputs)[0]
-    source = model.start(inputs)
+    source, matrices = model.start(inputs), model.cast_matrices()
     longest = tf.reduce_max(limits)
     keys = _keys(inputs, options.seed)
 
@@ -93,7 +99,8 @@ def _greedy(model, inputs, limits, options):
     def step(time, ids, outputs, totals, is_done, cache):
         cache, room = _with_room(model, cache, rows, 1, time)
         visible = tf.tile((tf.range(room) <= time)[None, None], [rows, 1, 1])
-        logits, cache = model.step(ids, time, visible, source, cache)
+        with model.reading(matrices):
+            logits, cache = model.step(ids, time, visible, source, cache)
         logits = logits[:, 0]
         if options.sampling_temperature:
             noise = _gumbel(keys, time, config.vocab_size)
@@ -103,7 +110,8 @@ def _greedy(model, inputs, limits, options):
         else:
             picked = tf.argmax(logits, -1, tf.int32)
         chosen = tf.gather(logits, picked, batch_dims=1)
-        gain = chosen - tf.reduce_logsumexp(logits, axis=-1)
+        largest = tf.reduce_max(logits, axis=-1, keepdims=True)
+        gain = chosen - _log_sum(logits, largest)
         totals += tf.where(is_done, 0.0, gain)
         picked = tf.where(is_done, config.pad_id, picked)
         outputs = tf.concat([outputs, picked[:, None]], axis=1)
@@ -156,7 +164,7 @@ def _gumbel(keys, time, size):
 def _beam_search(model, inputs, limits, options):
     config, beams, alpha = model.config, options.beam_size, options.length_penalty
     rows = tf.shape(inputs)[0]
-    source = model.start(inputs)
+    source, matrices = model.start(inputs), model.cast_matrices()
     longest = tf.reduce_max(limits)
     own = tf.eye(beams, dtype=tf.bool)
 
@@ -169,11 +177,12 @@ def _beam_search(model, inputs, limits, options):
         seen = tf.concat([seen, tf.tile(own[None], [rows, 1, 1])], axis=2)
         rest = room * beams - tf.shape(seen)[2]
         visible = tf.pad(seen, [[0, 0], [0, 0], [0, rest]])
-        logits, cache = model.step(ids, time, visible, source, cache)
+        with model.reading(matrices):
+            logits, cache = model.step(ids, time, visible, source, cache)
 
         # Twice as many as beams, for one half of them may end.
         best, pieces = tf.math.top_k(logits, min(2 * beams, config.vocab_size))
-        best += (totals - tf.reduce_logsumexp(logits, axis=-1))[:, :, None]
+        best += (totals - _log_sum(logits, best[:, :, :1]))[:, :, None]
         number = best.shape[2]
         best, places = tf.math.top_k(tf.reshape(best, [rows, beams * number]), number)
         parents = places // number

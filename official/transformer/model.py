@@ -7,9 +7,10 @@ Within the network the tokens of a batch stand in one row after the other, [batc
 length, hidden]: matrix products of rank 2 are what every backend does fastest.
 """
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from official.transformer.config import TransformerConfig
 from official.utils.layers.dropout import Dropout
 from official.utils.layers.gelu import gelu_by_erf
 from official.utils.layers.layer_normalization import LayerNormalization
+from official.utils.layers.rows import empty_rows, write_rows
 from official.utils.layers.tokens import AdditiveMask, Bias
 
 _ACTIVATIONS = {"relu": ops.relu, "gelu": gelu_by_erf, "swish": ops.silu}
@@ -167,15 +169,16 @@ class SelfAttention(_Part):
             mask: bool [rows, 1, beams, slots], what is seen.
             rows: sentences.
             cache: key and value, [rows * heads * slots, size] each.
-            slots: int32 [rows * heads * beams, 1], where those of `x` come to stand.
+            slots: int32 [rows * beams * heads], where those of `x` come to stand.
 
         Returns:
             [rows * beams, hidden], and the cache with the new keys and values.
         """
         heads, size = self.config.num_heads, self.config.head_size
-        query, *news = _heads_apart(self.query_key_value(x), rows, 3, heads)
+        query, *news = ops.split(self.query_key_value(x), 3, axis=-1)
+        (query,) = _heads_apart(query, rows, 1, heads)
         cache = [
-            ops.scatter_update(old, slots, ops.reshape(new, (-1, size)))
+            write_rows(old, slots, ops.reshape(new, (-1, size)))
             for old, new in zip(cache, news, strict=True)
         ]
         key, value = (ops.reshape(x, (rows, heads, -1, size)) for x in cache)
@@ -474,6 +477,25 @@ class Transformer(keras.Model):
             "mask": self._mask(inputs),
         }
 
+    def cast_matrices(self) -> list:
+        """Each matrix in the dtype of the arithmetic, for `reading`."""
+        dtype = self.compute_dtype
+        return [
+            (weight, ops.cast(weight, dtype))
+            for weight in self.trainable_weights
+            if len(weight.shape) > 1 and weight.dtype != dtype
+        ]
+
+    @contextlib.contextmanager
+    def reading(self, matrices: list) -> Iterator[None]:
+        """Steps take these values instead of casting each matrix once more."""
+        scope = keras.StatelessScope()
+        for pair in matrices:
+            # The scope's own argument would be cast to the dtype of the variable.
+            scope.add_update(pair)
+        with scope:
+            yield
+
     def empty_cache(self, rows, beams: int, length) -> list:
         """Room for keys and values of so many steps.
 
@@ -489,9 +511,9 @@ class Transformer(keras.Model):
             For each block key and value, [rows * heads * length * beams, size].
         """
         config = self.config
-        shape = (rows * config.num_heads * length * beams, config.head_size)
+        number = rows * config.num_heads * length * beams
         return [
-            [ops.zeros(shape, self.compute_dtype) for _ in range(2)]
+            [empty_rows(number, config.head_size, self.compute_dtype) for _ in range(2)]
             for _ in self.decoder
         ]
 
@@ -517,7 +539,7 @@ class Transformer(keras.Model):
             visible: bool [batch, beams, slots], which slots are of a beam's history,
                 this step's included; slot number = time * beams + beam.
             state: of `start`.
-            cache: of `empty_cache`.
+            cache: of `empty_cache`; not to be used again.
 
         Returns:
             Logits, float32 [batch, beams, vocabulary], and the cache.
@@ -526,9 +548,10 @@ class Transformer(keras.Model):
         # Columns are positions: each beam is a row of its own here.
         x = self.embeddings(ops.reshape(ids, (-1, 1)), first_position=time)
         total = ops.shape(visible)[2]
-        heads = ops.arange(rows * config.num_heads, dtype="int32")[:, None] * total
-        slots = heads + time * beams + ops.arange(beams, dtype="int32")
-        slots = ops.reshape(slots, (-1, 1))
+        heads = ops.arange(rows * config.num_heads, dtype="int32") * total
+        heads = ops.reshape(heads, (rows, 1, config.num_heads))
+        slots = heads + time * beams + ops.arange(beams, dtype="int32")[:, None]
+        slots = ops.reshape(slots, (-1,))
         caches = []
         for block, source, old in zip(
             self.decoder, state["source"], cache, strict=True

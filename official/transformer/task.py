@@ -44,6 +44,7 @@ class TransformerTask(Task):
 
     name = "transformer"
     metric = "bleu"
+    counts_tokens = True
 
     _text: Any = None
 

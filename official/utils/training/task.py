@@ -41,6 +41,8 @@ class Task(abc.ABC):
         metric: the metric of validation data that `--stop_threshold` and
             `--export_best` look at; `validation_<metric>` in the log.
         higher_is_better: the direction of `metric`.
+        counts_tokens: `--batch_size` is a number of tokens, so that it need not divide
+            by replicas and accumulation steps: the stream gives rows that do.
         facts: what the network takes from the data, such as the names of the classes;
             plain JSON. `load` sets it. It stands in every checkpoint, which gives it
             back where a checkpoint is used without the data.
@@ -52,6 +54,7 @@ class Task(abc.ABC):
     name: str
     metric: str = "accuracy"
     higher_is_better: bool = True
+    counts_tokens: bool = False
 
     def __init__(self, settings: Settings):
         """Keeps the resolved flags; data is read by `load`."""

@@ -82,7 +82,8 @@ class Trainer:
     def prepare(self) -> None:
         """Builds everything for the training, and takes up an earlier part of it."""
         settings, task = self._settings, self._task
-        strategies.check_batch_size(settings, self._strategy.num_replicas_in_sync)
+        if not task.counts_tokens:
+            strategies.check_batch_size(settings, self._strategy.num_replicas_in_sync)
         self._stream = task.training_stream()
         # The schedule is that of the whole run, also where this part ends early.
         schedule_steps = optimizers.schedule_steps(
