@@ -64,6 +64,9 @@ class _Part(layers.Layer):
 def _heads_apart(x, rows: Any, parts: int, heads: int) -> list:
     """[rows * length, parts * hidden] to `parts` times [rows, heads, length, size]."""
     size = x.shape[-1] // (parts * heads)
+    if parts == 1:
+        # Of fewer dimensions, which takes less time where there are few numbers.
+        return [ops.transpose(ops.reshape(x, (rows, -1, heads, size)), (0, 2, 1, 3))]
     x = ops.reshape(x, (rows, -1, parts, heads, size))
     return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), parts)
 
