@@ -17,7 +17,7 @@ from official.utils.data.streams import (
 )
 from official.utils.export.saved_model import Signature
 from official.utils.flags import core as flags_core
-from official.utils.training import loop, optimizers, precision
+from official.utils.training import loop, precision
 from official.utils.training.losses import classification_loss
 from official.utils.training.task import Loss, Task
 
@@ -81,7 +81,7 @@ def compiled_model(
     keras.utils.set_random_seed(task.settings.seed)
     with precision.policy(precision.resolve_dtype(task.settings.dtype)):
         model = TaskModel(task, names)
-        optimizer = optimizers.make_optimizer(task.settings, total_steps)
+        optimizer = task.make_optimizer(model.network, total_steps)
     model.compile(
         optimizer,
         jit_compile=task.settings.enable_xla,

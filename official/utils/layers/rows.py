@@ -16,6 +16,16 @@ def empty_rows(number: Any, size: int, dtype: str) -> Any:
     return tf.raw_ops.Empty(shape=[number, size], dtype=tf.as_dtype(dtype), init=True)
 
 
+def pick_rows(values: Any, rows: Any) -> Any:
+    """Rows, [count, size], of [number, size], by their numbers, int32 [count]."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.take(values, rows, axis=0)
+    import tensorflow as tf
+
+    # ops.take goes over the numbers first, for some might be negative.
+    return tf.gather(values, rows)
+
+
 def write_rows(values: Any, rows: Any, news: Any) -> Any:
     """Writes some rows.
 
@@ -34,4 +44,14 @@ def write_rows(values: Any, rows: Any, news: Any) -> Any:
         return ops.scatter_update(values, rows[:, None], news)
     import tensorflow as tf
 
-    return tf.raw_ops.InplaceUpdate(x=values, i=rows, v=news)
+    # The kernel takes one number after the other: those of eight bytes are fewer.
+    dtype, size = values.dtype, values.shape[-1]
+    packed = 8 // dtype.size
+    if size is None or size % packed:
+        return tf.raw_ops.InplaceUpdate(x=values, i=rows, v=news)
+
+    def in_eights(x):
+        return tf.bitcast(tf.reshape(x, [-1, size // packed, packed]), tf.int64)
+
+    written = tf.raw_ops.InplaceUpdate(x=in_eights(values), i=rows, v=in_eights(news))
+    return tf.reshape(tf.bitcast(written, dtype), [-1, size])

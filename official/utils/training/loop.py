@@ -34,7 +34,7 @@ def build_loop(
     """
     with strategy.scope():
         model = task.build_model()
-        optimizer = optimizers.make_optimizer(task.settings, total_steps)
+        optimizer = task.make_optimizer(model, total_steps)
         optimizer.build(model.trainable_variables)
     scales = task.learning_rate_scales(model)
     if scales:
@@ -73,7 +73,8 @@ class Loop:
         is_one_worker = strategies.workers_of(strategy).number == 1
         self._is_dense = bool(task.settings.clip_norm) or not is_one_worker
         self._seed = task.settings.seed
-        self._metric_names: list[str] = []
+        # Training may have other metrics than evaluation.
+        self._metric_names: dict[bool, list[str]] = {}
         # Batch norm's moving statistics, which replicas would else keep each its own.
         self._statistics = [
             variable.value
@@ -114,7 +115,7 @@ class Loop:
         sums = self._run_steps(
             batches, tf.constant(step, tf.int64), tf.constant(count, tf.int64)
         ).numpy()
-        return self._means(sums)
+        return self._means(sums, training=True)
 
     def evaluate(self, stream: EvaluationStream) -> dict[str, float]:
         """Means of loss and metrics over every example of `stream` once."""
@@ -122,7 +123,7 @@ class Loop:
         count = stream.num_batches(self._replicas)
         sums = self._run_evaluation(batches, tf.constant(count, tf.int64)).numpy()
         # float64: a float32 sum stops counting at 2^24 examples.
-        means = self._means(sums.astype(np.float64).sum(axis=0))
+        means = self._means(sums.astype(np.float64).sum(axis=0), training=False)
         return {name: float(mean) for name, mean in means.items()}
 
     def sum_over_workers(self, numbers: Sequence[int]) -> list[int]:
@@ -235,7 +236,7 @@ class Loop:
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         if divides and not self._is_whole:
             gradients = [_divided(gradient, 1 / weight) for gradient in gradients]
-        return gradients, self._vector(loss, total)
+        return gradients, self._vector(loss, total, training=True)
 
     def _evaluation_steps(self, batches, count):
         history = tf.TensorArray(tf.float32, size=tf.cast(count, tf.int32))
@@ -249,18 +250,19 @@ class Loop:
     @tf.autograph.experimental.do_not_convert
     def _evaluation_step(self, batch):
         loss = self._task.loss(self.model, batch, training=False)
-        return self._vector(loss, tf.cast(loss.total, tf.float32))
+        return self._vector(loss, tf.cast(loss.total, tf.float32), training=False)
 
-    def _vector(self, loss, total):
-        self._metric_names = ["loss", *loss.metrics]
+    def _vector(self, loss, total, training):
+        self._metric_names[training] = ["loss", *loss.metrics]
         pairs = [(total, loss.weight), *loss.metrics.values()]
         return tf.stack([tf.cast(x, tf.float32) for pair in pairs for x in pair])
 
-    def _means(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+    def _means(self, sums: np.ndarray, training: bool) -> dict[str, np.ndarray]:
         """Metrics by name, from vectors that end in (sum, weight) pairs."""
         pairs = sums.reshape(*sums.shape[:-1], -1, 2)
         means = pairs[..., 0] / np.maximum(pairs[..., 1], 1e-12)
-        return {name: means[..., i] for i, name in enumerate(self._metric_names)}
+        names = self._metric_names[training]
+        return {name: means[..., i] for i, name in enumerate(names)}
 
     def _first_replica(self, per_replica):
         return self._strategy.experimental_local_results(per_replica)[0]

@@ -13,7 +13,7 @@ from official.utils.data.streams import EvaluationStream, TrainingStream
 from official.utils.errors import UserError
 from official.utils.export.saved_model import Signature
 from official.utils.flags.settings import Settings
-from official.utils.training import checkpoints
+from official.utils.training import checkpoints, optimizers
 
 
 @dataclasses.dataclass
@@ -129,6 +129,17 @@ class Task(abc.ABC):
             Metrics by name; each worker computes them in full.
         """
         return {}
+
+    def make_optimizer(
+        self, model: keras.Model, total_steps: int
+    ) -> keras.optimizers.Optimizer:
+        """An optimizer for the network, not yet built; that of the flags.
+
+        Args:
+            model: the network.
+            total_steps: steps of the whole run, for the schedule.
+        """
+        return optimizers.make_optimizer(self.settings, total_steps)
 
     def learning_rate_scales(self, model: keras.Model) -> dict[str, float]:
         """What the learning rate of some variables is multiplied by.

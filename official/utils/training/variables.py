@@ -135,9 +135,11 @@ def _of_optimizer(optimizer, paths) -> Iterator[tuple[str, keras.Variable]]:
             for slot, variable in zip(value, trainable, strict=True):
                 if isinstance(slot, keras.Variable):
                     places[id(slot)] = f"{name}/{paths[id(variable)]}"
-    inner = getattr(optimizer, "inner_optimizer", None)
-    for name, variable in _of_optimizer(inner, paths) if inner else ():
-        places[id(variable)] = f"inner_optimizer/{name}"
+    for attribute, inner in vars(optimizer).items():
+        if isinstance(inner, keras.optimizers.Optimizer):
+            for name, variable in _of_optimizer(inner, paths):
+                # What both have, as the count of steps, keeps the outer's name.
+                places.setdefault(id(variable), f"{attribute.lstrip('_')}/{name}")
     for variable in optimizer.variables:
         assert id(variable) in places, f"{variable.path} is no attribute"
         yield places[id(variable)], variable

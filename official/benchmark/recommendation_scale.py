@@ -1,0 +1,415 @@
+"""Measures NCF on made-up ratings of the shape of MovieLens 20M.
+
+    python -m official.benchmark.recommendation_scale --data_dir=DIR
+    python -m official.benchmark.recommendation_scale --data_dir=DIR --what=items
+
+The file is made once, in DIR: 138,493 users, 26,744 items, 20,000,263 ratings, few
+users and items with most of them. Each part is a process of its own:
+
+- `prepare`: reading and dividing the file; seconds and memory.
+- `train`: examples a second, against the same network in plain Keras `fit` and in
+  PyTorch, which get ready batches from memory, while ours draws its negatives anew.
+- `evaluate`: seconds to rank the held-out item of every user among 999 others.
+- `items`: milliseconds a training step with 10,000, 100,000 and 1,000,000 items.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from absl import flags
+
+from official.utils import app
+from official.utils.errors import UserError
+
+USERS, ITEMS, RATINGS = 138_493, 26_744, 20_000_263
+PARTS = ("prepare", "train", "evaluate", "items")
+_CONTENDERS = ("official", "keras", "torch", "torch_sparse")
+_NUM_NEG = 4
+_PAPER = dict(num_factors=64, layers="256,256,128,64")
+
+
+def define_flags() -> flags.FlagValues:
+    """Flags of the benchmark."""
+    flag_values = flags.FlagValues()
+    own = dict(flag_values=flag_values, module_name="recommendation_scale")
+    flags.DEFINE_string("data_dir", None, "Folder for ml-20m/ratings.csv.", **own)
+    flags.DEFINE_list("what", ["prepare", "train", "evaluate"], "Parts.", **own)
+    flags.DEFINE_list("batch_sizes", ["99000", "16384"], "Of `train`.", **own)
+    flags.DEFINE_list("contenders", list(_CONTENDERS), "Of `train`.", **own)
+    flags.DEFINE_boolean("paper", False, "The network of 2019's recipe.", **own)
+    flags.DEFINE_float("seconds", 20.0, "Of a measurement.", **own)
+    flags.DEFINE_integer("rounds", 2, "Of `train`, in turns.", **own)
+    flags.DEFINE_string("worker", None, "Set by the benchmark itself.", **own)
+    return flag_values
+
+
+def run(flags_obj: flags.FlagValues) -> dict[str, float]:
+    """Prints a line for each measurement.
+
+    Args:
+        flags_obj: parsed flags.
+
+    Returns:
+        The measurements by name.
+
+    Raises:
+        UserError: a flag is wrong, or a part fails.
+    """
+    if not flags_obj.data_dir:
+        raise UserError("--data_dir is missing: a folder for the made-up ratings")
+    if flags_obj.worker:
+        found = _work(flags_obj, *json.loads(flags_obj.worker))
+        print(f"RESULT {json.dumps(found)}", flush=True)
+        return found
+    for part in flags_obj.what:
+        if part not in PARTS:
+            raise UserError(f"--what={part}: should be among {', '.join(PARTS)}")
+    make_file(os.path.join(flags_obj.data_dir, "ml-20m"))
+    results: dict[str, float] = {}
+    for arguments in _jobs(flags_obj):
+        found = _start(flags_obj, arguments)
+        for name, value in found.items():
+            results[name] = max(value, results.get(name, 0))
+            print(f"{name}: {value:,.2f}", flush=True)
+    return results
+
+
+def _jobs(flags_obj) -> Iterator[tuple]:
+    if "prepare" in flags_obj.what:
+        yield ("prepare",)
+    for _ in range(flags_obj.rounds if "train" in flags_obj.what else 0):
+        for size in flags_obj.batch_sizes:
+            for contender in flags_obj.contenders:
+                yield "train", contender, int(size)
+    if "evaluate" in flags_obj.what:
+        yield ("evaluate",)
+    if "items" in flags_obj.what:
+        for number in (10_000, 100_000, 1_000_000):
+            yield "items", number
+
+
+def _start(flags_obj, arguments) -> dict[str, float]:
+    command = [
+        *(sys.executable, "-m", "official.benchmark.recommendation_scale"),
+        f"--data_dir={flags_obj.data_dir}",
+        f"--worker={json.dumps(arguments)}",
+        f"--seconds={flags_obj.seconds}",
+        f"--paper={str(flags_obj.paper).lower()}",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    for line in ended.stdout.splitlines():
+        if line.startswith("RESULT "):
+            return json.loads(line.removeprefix("RESULT "))
+    reason = ended.stderr.strip().splitlines()[-1:] or ["no output"]
+    raise UserError(f"{arguments} failed: {reason[0]}")
+
+
+# ---- The file ----
+
+
+def make_file(folder: str) -> None:
+    """Writes `ratings.csv` unless it is there."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    path = os.path.join(folder, "ratings.csv")
+    if os.path.exists(path):
+        return
+    os.makedirs(folder, exist_ok=True)
+    users, items = make_pairs(USERS, ITEMS, RATINGS, seed=0)
+    generator = np.random.default_rng(1)
+    table = pa.table(
+        {
+            "userId": users + 1,
+            "movieId": items + 1,
+            "rating": generator.integers(1, 11, len(users)) / 2,
+            "timestamp": generator.integers(800_000_000, 1_400_000_000, len(users)),
+        }
+    )
+    csv.write_csv(table, f"{path}.tmp")
+    os.replace(f"{path}.tmp", path)
+
+
+def make_pairs(
+    num_users: int, num_items: int, number: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Different pairs of user and item, few users and items in most of them.
+
+    Args:
+        num_users: each of them is in a pair, if there are no more of them than items.
+        num_items: each of them is in a pair.
+        number: of pairs.
+        seed: of the draw.
+
+    Returns:
+        int64 [number] each, by user.
+    """
+    generator = np.random.default_rng(seed)
+    activity = 0.15 + generator.lognormal(0, 1.1, num_users)
+    popularity = 1 / (np.arange(num_items) + 30.0)
+    sums = [np.cumsum(weights / weights.sum()) for weights in (activity, popularity)]
+    sides = max(num_users, num_items)
+    everyone = np.unique(
+        np.arange(sides) % num_users * np.int64(num_items)
+        + np.arange(sides) % num_items
+    )
+    keys = everyone
+    while len(keys) < number:
+        draws = generator.random([2, int(1.3 * (number - len(keys))) + 1000])
+        users, items = (
+            np.minimum(np.searchsorted(total, draw), len(total) - 1)
+            for total, draw in zip(sums, draws, strict=True)
+        )
+        keys = np.union1d(keys, users.astype(np.int64) * num_items + items)
+    spare = np.setdiff1d(keys, everyone)
+    dropped = generator.choice(spare, len(keys) - number, replace=False)
+    return np.divmod(np.setdiff1d(keys, dropped), num_items)
+
+
+# ---- The measurements ----
+
+
+def _work(flags_obj, part, *arguments) -> dict[str, float]:
+    from official.utils.app import TENSORFLOW_ENVIRONMENT
+
+    for name, value in TENSORFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    return {
+        "prepare": _prepare,
+        "train": _train,
+        "evaluate": _evaluate,
+        "items": _items,
+    }[part](flags_obj, *arguments)
+
+
+def _task(flags_obj, **values):
+    """A task on the made-up file, its data loaded."""
+    from official.recommendation import ncf
+    from official.utils.flags import core as flags_core
+
+    values = (_PAPER if flags_obj.paper else {}) | dict(
+        dataset="ml-20m",
+        data_dir=flags_obj.data_dir,
+        optimizer="adam",
+        learning_rate=1e-3,
+        validation_users=0.1,
+        num_neg=_NUM_NEG,
+        **values,
+    )
+    task = ncf.task_class()(
+        flags_core.resolve(flags_core.make_flags(ncf.define_flags, **values), ())
+    )
+    task.load()
+    return task
+
+
+def _prepare(flags_obj) -> dict[str, float]:
+    from official.utils.logs import results
+
+    begun, processor = time.perf_counter(), time.process_time()
+    _task(flags_obj)
+    return {
+        "prepare_seconds": time.perf_counter() - begun,
+        "prepare_processor_seconds": time.process_time() - processor,
+        "prepare_peak_gib": results.peak_memory_bytes() / 2**30,
+    }
+
+
+def _train(flags_obj, contender, batch_size) -> dict[str, float]:
+    from official.utils.logs import results
+
+    rate, processor_rate = {
+        "official": _official_rate,
+        "keras": _keras_rate,
+        "torch": lambda *rest: _torch_rate(*rest, is_sparse=False),
+        "torch_sparse": lambda *rest: _torch_rate(*rest, is_sparse=True),
+    }[contender](flags_obj, batch_size)
+    return {
+        f"examples_per_second_{contender}_{batch_size}": rate,
+        f"examples_per_processor_second_{contender}_{batch_size}": processor_rate,
+        f"train_peak_gib_{contender}_{batch_size}": results.peak_memory_bytes() / 2**30,
+    }
+
+
+def _timed(steps: Callable[[int], None], seconds: float) -> np.ndarray:
+    """Steps a second, and a second of one processor, after a warm-up."""
+    steps(3)
+    begun = time.perf_counter()
+    steps(5)
+    number = max(5, int(seconds * 5 / (time.perf_counter() - begun)))
+    begun, processor = time.perf_counter(), time.process_time()
+    steps(number)
+    return number / np.array(
+        [time.perf_counter() - begun, time.process_time() - processor]
+    )
+
+
+def _official_rate(flags_obj, batch_size) -> np.ndarray:
+    task = _task(flags_obj, batch_size=batch_size)
+    return _loop_rate(flags_obj, task) * task.training_stream().pairs_per_step * 5
+
+
+def _loop_rate(flags_obj, task) -> np.ndarray:
+    import tensorflow as tf
+
+    from official.utils.training.loop import build_loop
+
+    loop = build_loop(task, tf.distribute.get_strategy(), 10**6)
+    batches = loop.batches(task.training_stream(), 0)
+    return _timed(lambda count: loop.train(batches, 0, count), flags_obj.seconds)
+
+
+def _ready_batches(batch_size, number=8) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches of single examples: user, item, label."""
+    generator = np.random.default_rng(0)
+    for _ in range(number):
+        users = np.repeat(generator.integers(0, USERS, batch_size // 5 + 1), 5)
+        yield (
+            users[:batch_size].astype(np.int32),
+            generator.integers(0, ITEMS, batch_size, dtype=np.int32),
+            (np.arange(batch_size) % 5 == 0).astype(np.float32),
+        )
+
+
+def _sizes(flags_obj) -> tuple[int, list[int]]:
+    if flags_obj.paper:
+        return _PAPER["num_factors"], list(map(int, _PAPER["layers"].split(",")))
+    return 8, [64, 32, 16, 8]
+
+
+def _keras_rate(flags_obj, batch_size) -> np.ndarray:
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    factors, sizes = _sizes(flags_obj)
+    user, item = (keras.Input((), dtype="int32") for _ in range(2))
+    width = factors + sizes[0] // 2
+    rows = [
+        layers.Embedding(number, width)(side)
+        for number, side in ((USERS, user), (ITEMS, item))
+    ]
+    product = layers.Multiply()([row[:, :factors] for row in rows])
+    x = layers.Concatenate()([row[:, factors:] for row in rows])
+    for size in sizes[1:]:
+        x = layers.Dense(size, "relu")(x)
+    logits = layers.Dense(1)(layers.Concatenate()([product, x]))
+    model = keras.Model([user, item], logits[:, 0])
+    model.compile(
+        keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True)
+    )
+    ready = [((u, i), label) for u, i, label in _ready_batches(batch_size)]
+    dataset = tf.data.Dataset.from_tensor_slices(
+        tf.nest.map_structure(lambda *parts: np.stack(parts), *ready)
+    )
+    dataset = dataset.repeat().prefetch(2)
+
+    def steps(count):
+        model.fit(dataset, steps_per_epoch=count, verbose=0)
+
+    return _timed(steps, flags_obj.seconds) * batch_size
+
+
+def _torch_rate(flags_obj, batch_size, is_sparse) -> np.ndarray:
+    import torch
+    from torch import nn
+
+    factors, sizes = _sizes(flags_obj)
+    width = factors + sizes[0] // 2
+    tables = [nn.Embedding(n, width, sparse=is_sparse) for n in (USERS, ITEMS)]
+    hidden = []
+    for size, following in itertools.pairwise(sizes):
+        hidden += [nn.Linear(size, following), nn.ReLU()]
+    hidden = nn.Sequential(*hidden)
+    last = nn.Linear(factors + sizes[-1], 1)
+    rows = [weight for table in tables for weight in table.parameters()]
+    rest = [*hidden.parameters(), *last.parameters()]
+    optimizers = (
+        [torch.optim.SparseAdam(rows, 1e-3), torch.optim.Adam(rest, 1e-3, fused=True)]
+        if is_sparse
+        else [torch.optim.Adam([*rows, *rest], 1e-3, fused=True)]
+    )
+    loss_of = nn.BCEWithLogitsLoss()
+    ready = [
+        tuple(map(torch.from_numpy, batch)) for batch in _ready_batches(batch_size)
+    ]
+
+    def steps(count):
+        for number in range(count):
+            users, items, labels = ready[number % len(ready)]
+            user, item = tables[0](users), tables[1](items)
+            x = hidden(torch.cat([user[:, factors:], item[:, factors:]], 1))
+            both = torch.cat([user[:, :factors] * item[:, :factors], x], 1)
+            loss = loss_of(last(both)[:, 0], labels)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+
+    return _timed(steps, flags_obj.seconds) * batch_size
+
+
+def _evaluate(flags_obj) -> dict[str, float]:
+    import tensorflow as tf
+
+    from official.utils.logs import results
+    from official.utils.training.loop import build_loop
+
+    task = _task(flags_obj, num_eval_negatives=999)
+    loop = build_loop(task, tf.distribute.get_strategy(), 1)
+    begun, processor = time.perf_counter(), time.process_time()
+    loop.evaluate(task.evaluation_stream("test"))
+    return {
+        "evaluate_seconds": time.perf_counter() - begun,
+        "evaluate_processor_seconds": time.process_time() - processor,
+        "evaluate_peak_gib": results.peak_memory_bytes() / 2**30,
+    }
+
+
+def _items(flags_obj, number) -> dict[str, float]:
+    from official.recommendation import dataset, interactions, ncf, ratings_files
+    from official.utils.flags import core as flags_core
+
+    # Each of a million items is in a pair.
+    users, items = make_pairs(50_000, number, 2_000_000, seed=0)
+    ratings = ratings_files.Ratings(
+        users.astype(np.int32),
+        items.astype(np.int32),
+        None,
+        np.arange(50_000),
+        np.arange(number),
+    )
+    values = dict(optimizer="adam", batch_size=16_385)
+    task = ncf.task_class()(
+        flags_core.resolve(flags_core.make_flags(ncf.define_flags, **values), ())
+    )
+    divided = interactions.divide(ratings, "made-up pairs", 0)
+    # In the place of what the task would load.
+    task.data = dataset.Dataset(
+        divided, ratings.user_ids, ratings.item_ids, None, "made-up pairs"
+    )
+    task.facts = {
+        "number_of_users": divided.num_users,
+        "number_of_items": divided.num_items,
+    }
+    rate, processor_rate = _loop_rate(flags_obj, task)
+    return {
+        f"milliseconds_a_step_{number}_items": 1000 / rate,
+        f"processor_milliseconds_a_step_{number}_items": 1000 / processor_rate,
+    }
+
+
+def main() -> None:
+    """The command line."""
+    app.main(define_flags, run, (), __doc__.splitlines()[0])
+
+
+if __name__ == "__main__":
+    main()
