@@ -28,7 +28,7 @@ class Training:
     loop: Loop
     description: str
     total_steps: int
-    folder: tempfile.TemporaryDirectory
+    folder: tempfile.TemporaryDirectory | None = None
 
     def batches(self) -> Iterator:
         """The batches of the training, from the first on."""
