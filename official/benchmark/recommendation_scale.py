@@ -14,18 +14,18 @@ users and items with most of them. Each part is a process of its own:
 """
 
 import collections
-import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from absl import flags
 
+from official.benchmark import recommendation_contenders as contenders
 from official.utils import app
 from official.utils.errors import UserError
 
@@ -225,30 +225,24 @@ def _prepare(flags_obj) -> dict[str, float]:
 def _train(flags_obj, contender, batch_size) -> dict[str, float]:
     from official.utils.logs import results
 
+    factors, layers = 8, "64,32,16,8"
+    if flags_obj.paper:
+        factors, layers = _PAPER["num_factors"], _PAPER["layers"]
+    form = contenders.Form(
+        *(USERS, ITEMS, factors, list(map(int, layers.split(",")))),
+        *(batch_size, flags_obj.seconds),
+    )
     rate, processor_rate = {
-        "official": _official_rate,
-        "keras": _keras_rate,
-        "torch": lambda *rest: _torch_rate(*rest, is_sparse=False),
-        "torch_sparse": lambda *rest: _torch_rate(*rest, is_sparse=True),
-    }[contender](flags_obj, batch_size)
+        "official": lambda form: _official_rate(flags_obj, batch_size),
+        "keras": contenders.keras_rate,
+        "torch": contenders.torch_rate,
+        "torch_sparse": lambda form: contenders.torch_rate(form, is_sparse=True),
+    }[contender](form)
     return {
         f"examples_per_second_{contender}_{batch_size}": rate,
         f"examples_per_processor_second_{contender}_{batch_size}": processor_rate,
         f"train_peak_gib_{contender}_{batch_size}": results.peak_memory_bytes() / 2**30,
     }
-
-
-def _timed(steps: Callable[[int], None], seconds: float) -> np.ndarray:
-    """Steps a second, and a second of one processor, after a warm-up."""
-    steps(3)
-    begun = time.perf_counter()
-    steps(5)
-    number = max(5, int(seconds * 5 / (time.perf_counter() - begun)))
-    begun, processor = time.perf_counter(), time.process_time()
-    steps(number)
-    return number / np.array(
-        [time.perf_counter() - begun, time.process_time() - processor]
-    )
 
 
 def _official_rate(flags_obj, batch_size) -> np.ndarray:
@@ -263,98 +257,9 @@ def _loop_rate(flags_obj, task) -> np.ndarray:
 
     loop = build_loop(task, tf.distribute.get_strategy(), 10**6)
     batches = loop.batches(task.training_stream(), 0)
-    return _timed(lambda count: loop.train(batches, 0, count), flags_obj.seconds)
-
-
-def _ready_batches(batch_size, number=8) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of single examples: user, item, label."""
-    generator = np.random.default_rng(0)
-    for _ in range(number):
-        users = np.repeat(generator.integers(0, USERS, batch_size // 5 + 1), 5)
-        yield (
-            users[:batch_size].astype(np.int32),
-            generator.integers(0, ITEMS, batch_size, dtype=np.int32),
-            (np.arange(batch_size) % 5 == 0).astype(np.float32),
-        )
-
-
-def _sizes(flags_obj) -> tuple[int, list[int]]:
-    if flags_obj.paper:
-        return _PAPER["num_factors"], list(map(int, _PAPER["layers"].split(",")))
-    return 8, [64, 32, 16, 8]
-
-
-def _keras_rate(flags_obj, batch_size) -> np.ndarray:
-    import keras
-    import tensorflow as tf
-    from keras import layers
-
-    factors, sizes = _sizes(flags_obj)
-    user, item = (keras.Input((), dtype="int32") for _ in range(2))
-    width = factors + sizes[0] // 2
-    rows = [
-        layers.Embedding(number, width)(side)
-        for number, side in ((USERS, user), (ITEMS, item))
-    ]
-    product = layers.Multiply()([row[:, :factors] for row in rows])
-    x = layers.Concatenate()([row[:, factors:] for row in rows])
-    for size in sizes[1:]:
-        x = layers.Dense(size, "relu")(x)
-    logits = layers.Dense(1)(layers.Concatenate()([product, x]))
-    model = keras.Model([user, item], logits[:, 0])
-    model.compile(
-        keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True)
+    return contenders.timed(
+        lambda count: loop.train(batches, 0, count), flags_obj.seconds
     )
-    ready = [((u, i), label) for u, i, label in _ready_batches(batch_size)]
-    dataset = tf.data.Dataset.from_tensor_slices(
-        tf.nest.map_structure(lambda *parts: np.stack(parts), *ready)
-    )
-    dataset = dataset.repeat().prefetch(2)
-
-    def steps(count):
-        model.fit(dataset, steps_per_epoch=count, verbose=0)
-
-    return _timed(steps, flags_obj.seconds) * batch_size
-
-
-def _torch_rate(flags_obj, batch_size, is_sparse) -> np.ndarray:
-    import torch
-    from torch import nn
-
-    factors, sizes = _sizes(flags_obj)
-    width = factors + sizes[0] // 2
-    tables = [nn.Embedding(n, width, sparse=is_sparse) for n in (USERS, ITEMS)]
-    hidden = []
-    for size, following in itertools.pairwise(sizes):
-        hidden += [nn.Linear(size, following), nn.ReLU()]
-    hidden = nn.Sequential(*hidden)
-    last = nn.Linear(factors + sizes[-1], 1)
-    rows = [weight for table in tables for weight in table.parameters()]
-    rest = [*hidden.parameters(), *last.parameters()]
-    optimizers = (
-        [torch.optim.SparseAdam(rows, 1e-3), torch.optim.Adam(rest, 1e-3, fused=True)]
-        if is_sparse
-        else [torch.optim.Adam([*rows, *rest], 1e-3, fused=True)]
-    )
-    loss_of = nn.BCEWithLogitsLoss()
-    ready = [
-        tuple(map(torch.from_numpy, batch)) for batch in _ready_batches(batch_size)
-    ]
-
-    def steps(count):
-        for number in range(count):
-            users, items, labels = ready[number % len(ready)]
-            user, item = tables[0](users), tables[1](items)
-            x = hidden(torch.cat([user[:, factors:], item[:, factors:]], 1))
-            both = torch.cat([user[:, :factors] * item[:, :factors], x], 1)
-            loss = loss_of(last(both)[:, 0], labels)
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-
-    return _timed(steps, flags_obj.seconds) * batch_size
 
 
 def _evaluate(flags_obj) -> dict[str, float]:
@@ -375,7 +280,8 @@ def _evaluate(flags_obj) -> dict[str, float]:
 
 
 def _items(flags_obj, number) -> dict[str, float]:
-    from official.recommendation import dataset, interactions, ncf, ratings_files
+    from official.recommendation import dataset, interactions, ncf
+    from official.utils.data import ratings_files
     from official.utils.flags import core as flags_core
 
     # Each of a million items is in a pair.

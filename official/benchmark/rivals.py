@@ -127,7 +127,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         name: peers.interpreter(peer, os.path.join(cache, "peers"))
         for name, peer in found.items()
     }
-    flops = step.flops / step.batch_size
+    flops = step.flops / step.examples
     peak_of, metrics, results = {}, {}, {}
     with contextlib.ExitStack() as stack:
         folder = loop.folder_of_logs(flags_obj, stack)
@@ -161,6 +161,7 @@ class _Step:
 
     description: str
     batch_size: int
+    examples: float
     sizes: dict[str, int]
     parameters: int
     flops: int
@@ -184,15 +185,17 @@ def _measure_step(recipe, values) -> _Step:
     batch = {name: tf.TensorSpec.from_tensor(value) for name, value in batch.items()}
     counted = flops.training_step(training.task, model, batch)
     counted.warn_of_uncounted()
+    is_of_tokens = isinstance(stream, TokenTrainingStream)
     return _Step(
         training.description,
         settings.batch_size,
+        stream.tokens_per_step if is_of_tokens else settings.batch_size,
         training.sizes(),
         sum(math.prod(weight.shape) for weight in model.trainable_weights),
         counted.flops,
         # Peers make batches of their own of sequences that ours counts in tokens.
         {name: side.lengths.tolist() for name, side in stream.rows.ragged.items()}
-        if isinstance(stream, TokenTrainingStream)
+        if is_of_tokens
         else {},
     )
 

@@ -71,7 +71,7 @@ def feature_space(task: CensusTask) -> keras.utils.FeatureSpace:
 
 def raw_columns(task: CensusTask) -> dict[str, tf.Tensor]:
     """The training part as `FeatureSpace` takes it: a number stands twice."""
-    columns = {n: tf.constant(v) for n, v in task.table("train").columns.items()}
+    columns = {n: tf.constant(v) for n, v in task.parts["train"].columns.items()}
     buckets = {f"{n}_bucket": columns[n] for n in task.facts["numbers"]}
     return columns | buckets
 
@@ -112,7 +112,7 @@ def fit_contender(task: CensusTask, is_cached: bool) -> micro.Contender:
         is_cached: whether each row goes through `FeatureSpace` once, not once an epoch.
     """
     columns = raw_columns(task)
-    labels = tf.constant(task.table("train").labels[:, None])
+    labels = tf.constant(task.parts["train"].labels[:, None])
     space = feature_space(task)
     space.adapt(tf.data.Dataset.from_tensor_slices(columns).batch(4096))
     rows = tf.data.Dataset.from_tensor_slices((columns, labels))

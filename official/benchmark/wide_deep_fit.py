@@ -58,7 +58,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
         f"{task.load()}, {os.cpu_count()} CPUs, {flags_obj.rounds} rounds", flush=True
     )
     begun = time.perf_counter()
-    task.features.prepare(task.table("train").columns)
+    task.features.prepare(task.parts["train"].columns)
     seconds = time.perf_counter() - begun
     contenders = {
         "official": wide_deep_contenders.loop_contender(task),
@@ -82,7 +82,7 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
             )
         )
     print("\n".join(console.table(rows)))
-    number = len(task.table("train"))
+    number = len(task.parts["train"])
     print(f"ours turns {number:,} rows into ids in {seconds:.2f} s, once", flush=True)
     return metrics | {"prepare_seconds": seconds}
 

@@ -34,7 +34,7 @@ def test_feature_space_gives_what_the_network_takes():
     np.testing.assert_allclose(
         theirs["numbers"].numpy(),
         task.features.prepare(
-            {n: v[:500] for n, v in task.table("train").columns.items()}
+            {n: v[:500] for n, v in task.parts["train"].columns.items()}
         )["numbers"],
         rtol=0.1,
         atol=0.1,

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from official.recommendation.ratings_files import Ratings
+from official.utils.data.ratings_files import Ratings
 
 NUM_USERS = 3000
 NUM_ITEMS = 1000

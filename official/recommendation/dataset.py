@@ -14,11 +14,11 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from official.recommendation import clusters, interactions, ratings_files
+from official.recommendation import clusters, interactions
 from official.recommendation.interactions import Interactions
-from official.recommendation.ratings_files import ITEM, RATING, TIME, USER, Layout
-from official.utils.data import archives, download, files
+from official.utils.data import archives, download, files, ratings_files
 from official.utils.data.download import RemoteFile
+from official.utils.data.ratings_files import ITEM, RATING, TIME, USER, Layout
 from official.utils.errors import UserError
 from official.utils.flags.settings import Settings
 

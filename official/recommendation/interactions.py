@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from official.recommendation.ratings_files import Ratings
 from official.utils.data import splits
+from official.utils.data.ratings_files import Ratings
 from official.utils.errors import UserError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from official.recommendation import interactions
-from official.recommendation.ratings_files import Ratings
+from official.utils.data.ratings_files import Ratings
 from official.utils.testing.errors import message_of
 
 

@@ -176,6 +176,7 @@ def test_the_saved_model_recommends_what_the_checkpoint_does(trained, table, tmp
         )
         assert outcome.exit_code == 0, outcome
         assert output.read_text() == text
+        output.unlink()
 
 
 @pytest.mark.parametrize(

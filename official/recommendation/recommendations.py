@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from official.utils.data import text_lines
-from official.utils.errors import UserError, writing
+from official.utils.errors import UserError
 from official.utils.logs import console
+from official.utils.logs.files import opened_output
 
 # Users that are asked for at a time.
 _BLOCK_USERS = 1000
@@ -57,16 +58,12 @@ def write(
 
     Raises:
         UserError: an id is no whole number where the model has such, or the file cannot
-            be written.
+            be written or exists.
     """
     lines = _lines(recommend, _ids(recommend, users), top_k)
-    if not output_file:
+    with opened_output(output_file, "--output_file") as stream:
         for line in lines:
-            print(line)
-        return
-    with writing(output_file), tf.io.gfile.GFile(output_file, "w") as file:
-        for line in lines:
-            file.write(f"{line}\n")
+            stream.write(f"{line}\n")
 
 
 def _ids(recommend, users) -> tf.Tensor:

@@ -76,11 +76,15 @@ class Recommender:
         blocks = -(-number // size)
         padded = tf.pad(users, [[0, blocks * size - number]])
         k_here = min(k, self._num_items)
+        network = self._network
+        # Outside of the loop: the same for all blocks.
+        items = network.item_side(network.item_rows(tf.range(self._num_items)))
 
         def best_of(block):
-            return tuple(tf.math.top_k(self._scores(tf.maximum(block, 0)), k_here))
+            scores = self._scores(tf.maximum(block, 0), items)
+            return tuple(tf.math.top_k(scores, k_here))
 
-        scores, items = tf.map_fn(
+        scores, best = tf.map_fn(
             best_of,
             tf.reshape(padded, [-1, size]),
             fn_output_signature=(
@@ -90,7 +94,7 @@ class Recommender:
             parallel_iterations=1,
         )
         scores = tf.reshape(scores, [-1, k_here])[:number]
-        items = tf.reshape(items, [-1, k_here])[:number]
+        items = tf.reshape(best, [-1, k_here])[:number]
         famous, famous_items = tf.math.top_k(self._popularity, k_here)
         column = is_known[:, tf.newaxis]
         scores = tf.where(column, tf.sigmoid(scores), famous)
@@ -105,10 +109,9 @@ class Recommender:
             "is_known": is_known,
         }
 
-    def _scores(self, users):
-        """Logits of users with all items, -inf for those taken."""
+    def _scores(self, users, items):
+        """Logits of users with all `items`, -inf for those taken."""
         network = self._network
-        items = network.item_side(network.item_rows(tf.range(self._num_items)))
         scores = network.pair(network.user_side(network.user_rows(users)), items)
         starts = tf.gather(self._starts, users)
         taken = tf.ragged.range(starts, tf.gather(self._starts, users + 1))

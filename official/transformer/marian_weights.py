@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from official.bert.checkpoint_tensors import first
+from official.transformer.blocks import Embeddings
 from official.transformer.config import TransformerConfig
-from official.transformer.model import Embeddings, Transformer
+from official.transformer.model import Transformer
 from official.utils.errors import UserError
 from official.utils.training.variables import named_variables
 

@@ -7,10 +7,7 @@ checkpoints, results and export are the shared ones.
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import psutil
-import tensorflow as tf
 from absl import flags
 
 from official.r1.boosted_trees import (
@@ -27,20 +24,19 @@ from official.r1.boosted_trees import (
 from official.r1.boosted_trees.dataset import Dataset, Part
 from official.r1.boosted_trees.forest import Forest
 from official.r1.boosted_trees.training import EXTRA_FILES, Training, chosen_trees
-from official.utils import run_folder
-from official.utils.errors import UserError
 from official.utils.export import saved_model
-from official.utils.flags import core as flags_core
 from official.utils.flags.settings import Settings
 from official.utils.logs import console, files, results
 from official.utils.logs.run_log import RunLog
 from official.utils.recipes import Recipe
 from official.utils.run_folder import RunFolder
-from official.utils.training import effects
+from official.utils.training import effects, runs
 
 NAME = "boosted_trees"
 # Flags that say how much a run does: with others, a finished folder goes on.
 _AMOUNTS = ("n_trees", "max_train_steps", "stop_threshold", "early_stopping_rounds")
+# A step is a tree and passes over all rows.
+_STEP_NAMES = ("tree", "rows x trees/second")
 
 
 def run(flag_values: flags.FlagValues, recipes: Sequence[Recipe]) -> dict[str, float]:
@@ -60,84 +56,17 @@ def run(flag_values: flags.FlagValues, recipes: Sequence[Recipe]) -> dict[str, f
     started = time.time()
     console.reset_warnings()
     engine.check_installed()
-    settings = _resolve(flag_values, recipes)
-    effects.warn_of_flags_without_effect(settings)
-    idle_flags.warn(settings)
+    # To use a model one machine is enough.
+    settings = runs.resolve(flag_values, recipes, ("machines", "machine_index"))
+    effects.warn_of_flags_without_effect(settings, idle_flags.reasons_of(settings))
     cluster = machines.cluster_of(settings)
-    folder = _folder(settings, cluster.is_chief)
-    finished = _finished_results(folder, settings)
+    folder = runs.open_folder(NAME, settings, cluster.is_chief, EXTRA_FILES)
+    finished = runs.finished_metrics(folder, settings, _AMOUNTS, _STEP_NAMES)
     if finished is not None:
-        print(
-            f"{folder.path} is finished with {finished['steps']} trees: nothing to do"
-        )
-        effects.warn_of_changed_flags(folder.read_flags(), settings)
-        _print_results(finished, folder, settings)
-        return finished["metrics"]
+        return finished
     writes = settings.mode.startswith("train") and cluster.is_chief
     with folder.lock() if writes else contextlib.nullcontext():
         return getattr(_Experiment(settings, folder, cluster, started), settings.mode)()
-
-
-def _resolve(flag_values, recipes) -> Settings:
-    settings = flags_core.resolve(flag_values, recipes)
-    if settings.mode.startswith("train"):
-        return settings
-    if not settings.model_dir:
-        raise UserError(
-            f"--mode={settings.mode} needs --model_dir, the folder of a trained model"
-        )
-    # The model is the one that was trained there, whatever the defaults are now; but
-    # one machine is enough for it.
-    recorded = run_folder.RunFolder(settings.model_dir).read_flags()
-    for name in ("mode", "machines", "machine_index"):
-        recorded.pop(name, None)
-    return flags_core.resolve(flag_values, recipes, recorded)
-
-
-def _folder(settings: Settings, is_chief: bool) -> RunFolder:
-    folder = RunFolder(settings.model_dir or run_folder.new_path(NAME))
-    if settings.mode.startswith("train"):
-        if is_chief:
-            if settings.clean:
-                folder.check_clean(EXTRA_FILES)
-            folder.create()
-    elif not tf.io.gfile.isdir(folder.path):
-        raise UserError(
-            f"--model_dir={folder.path} is no folder; --mode={settings.mode} needs "
-            "that of a trained model"
-        )
-    return folder
-
-
-def _finished_results(folder: RunFolder, settings: Settings) -> dict[str, Any] | None:
-    """Results of a run that did all that this one is asked for; else None."""
-    path = folder.file("results.json")
-    if not settings.mode.startswith("train") or settings.clean:
-        return None
-    if not tf.io.gfile.exists(path):
-        return None
-    found = results.read_results(path)
-    if found["flags"].get("mode") not in ("train_and_eval", settings.mode):
-        return None
-    if any(found["flags"].get(name) != settings[name] for name in _AMOUNTS):
-        return None
-    return found
-
-
-def _print_results(found, folder: RunFolder, settings: Settings) -> None:
-    facts = {
-        "trees": f"{found['steps']:,}",
-        "rows x trees/second": f"{found['examples_per_second']:,.0f}",
-        "wall time": f"{found['wall_seconds']:.1f} s",
-        "model_dir": folder.path,
-    }
-    if settings.mode == "train_and_eval":
-        facts["saved_model"] = _export_dir(folder, settings)
-    print(console.results_table(found["metrics"], facts), flush=True)
-
-
-def _export_dir(folder: RunFolder, settings: Settings) -> str:
-    return settings.export_dir or folder.file("saved_model")
 
 
 class _Experiment:
@@ -154,7 +83,7 @@ class _Experiment:
         self._folder = folder
         self._cluster = cluster
         self._started = started
-        self._export_dir = _export_dir(folder, settings)
+        self._export_dir = runs.export_dir(folder, settings)
 
     def train_and_eval(self) -> dict[str, float]:
         """Trains, evaluates on the test rows, exports, and writes the results."""
@@ -266,35 +195,19 @@ class _Experiment:
     ) -> dict[str, float]:
         settings = self._settings
         log.draw_curves(f"{NAME} on {settings.dataset}")
-        begun = trained.first_step_time
         written = {
             "model": NAME,
-            "dataset": settings.dataset,
             "metrics": found,
             "steps": trained.state.step,
             "resumed_from_steps": trained.resumed_from_steps,
-            # A step is a tree and passes over all rows.
             "examples_per_second": trained.rate(),
-            # None where a resumed run had no tree left.
-            "startup_seconds": begun and begun - _begin_of_process(self._started),
-            "wall_seconds": time.time() - self._started,
-            "peak_memory_bytes": results.peak_memory_bytes(),
-            "seed": settings.seed,
             "num_replicas": self._cluster.number,
             # LightGBM's own: sums are in float64, gradients in float32.
             "dtype": "fp32",
-            "flags": dict(sorted(settings.items())),
             "versions": results.versions() | engine.versions(),
         }
-        results.write_results(self._folder.file("results.json"), written)
-        _print_results(written, self._folder, settings)
+        begun = trained.first_step_time
+        runs.write_results(
+            self._folder, settings, self._started, begun, written, _STEP_NAMES
+        )
         return found
-
-
-def _begin_of_process(started: float) -> float:
-    """When the process began if it is a main's, else the run; epoch seconds."""
-    import __main__
-
-    spec = getattr(__main__, "__spec__", None)
-    is_main = spec is not None and spec.name.startswith("official.")
-    return psutil.Process().create_time() if is_main else started

@@ -13,7 +13,7 @@ import pyarrow.csv
 import tensorflow as tf
 
 from official.r1.boosted_trees.higgs_columns import COLUMNS
-from official.utils.data import files
+from official.utils.data import arrow_files, files
 from official.utils.data.download import require_local
 from official.utils.data.files import reading
 from official.utils.errors import UserError, one_line, writing
@@ -64,10 +64,7 @@ def _blocks(csv_path: str):
     names = ["label", *COLUMNS]
     done = 0
     try:
-        with pa.OSFile(csv_path) as raw:
-            is_packed = raw.read(2) == files.GZIP_MAGIC
-            raw.seek(0)
-            stream = pa.CompressedInputStream(raw, "gzip") if is_packed else raw
+        with arrow_files.opened(csv_path) as stream:
             batches = pa.csv.open_csv(
                 stream,
                 pa.csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),

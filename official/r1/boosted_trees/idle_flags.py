@@ -1,7 +1,6 @@
 """Shared flags that boosted trees have no use for."""
 
 from official.utils.flags.settings import Settings
-from official.utils.logs import console
 
 _TREES = "trees are grown on all rows; --n_trees says how many"
 _REASONS = {
@@ -21,8 +20,8 @@ _REASONS = {
 }
 
 
-def warn(settings: Settings) -> None:
-    """Warns once of each given flag that can have no effect in this run."""
+def reasons_of(settings: Settings) -> dict[str, str]:
+    """Why each flag that can have no effect in this run has none."""
     reasons = dict(_REASONS)
     if settings.dataset != "csv":
         for name in ("train_file", "eval_file", "label_column", "categorical_columns"):
@@ -35,6 +34,4 @@ def warn(settings: Settings) -> None:
         reasons |= dict.fromkeys(("input", "output"), "it is for --mode=predict")
     if settings.boosting == "rf":
         reasons["learning_rate"] = "--boosting=rf has none"
-    for name, reason in reasons.items():
-        if name in settings.changed:
-            console.warn(f"--{name} has no effect: {reason}")
+    return reasons

@@ -1,7 +1,8 @@
 """How well chances tell signals from the rest."""
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+
+from official.utils.training.metrics import auc
 
 # Log loss counts a chance of 0 or 1 as this far from it.
 _MARGIN = 1e-15
@@ -11,13 +12,6 @@ def log_loss(labels: np.ndarray, chances: np.ndarray) -> float:
     """Mean cross entropy in nats."""
     given = np.where(labels > 0, chances, 1 - chances)
     return float(-np.log(np.clip(given, _MARGIN, 1)).mean())
-
-
-def auc(labels: np.ndarray, chances: np.ndarray) -> float:
-    """Area under the ROC curve; NaN where all labels are equal."""
-    if labels.min() == labels.max():
-        return float("nan")
-    return float(roc_auc_score(labels, chances))
 
 
 def evaluate(labels: np.ndarray, chances: np.ndarray) -> dict[str, float]:

@@ -1,13 +1,12 @@
 """Chances for the rows of a table."""
 
-import csv
 import os
 from collections.abc import Sequence
 
 from official.r1.boosted_trees import engine, tables
 from official.utils.errors import UserError
 from official.utils.flags.settings import Settings
-from official.utils.logs.files import opened_output
+from official.utils.logs import files
 
 
 def predict(
@@ -33,13 +32,11 @@ def predict(
         rows = rows[:, [i for i in range(rows.shape[1]) if i != label]]
     threads = settings.intra_op_parallelism_threads
     chances = engine.predict(model, rows, num_trees, threads)
-    with opened_output(settings.output) as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["row", "class", "probability"])
-        for number, chance in enumerate(chances, start=1):
-            table.writerow([number, int(chance > 0.5), f"{chance:.6f}"])
-    if settings.output:
-        print(f"{len(chances)} rows: {settings.output}", flush=True)
+    files.write_predictions(
+        settings.output,
+        ["class", "probability"],
+        ([int(chance > 0.5), f"{chance:.6f}"] for chance in chances),
+    )
 
 
 def _label(form: tables.Form, names: Sequence[str], column: str) -> int | None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from official.r1.boosted_trees import engine, metrics
+from official.r1.boosted_trees import engine
 from official.utils.logs import files
 from official.utils.run_folder import RunFolder
+from official.utils.training.metrics import auc
 
 _BINS = 10
 _CURVE_POINTS = 200
@@ -88,7 +89,7 @@ def roc(labels: np.ndarray, chances: np.ndarray) -> dict[str, Any] | None:
     false, true, _ = roc_curve(labels, chances)
     kept = np.unique(np.linspace(0, len(false) - 1, _CURVE_POINTS).astype(int))
     return {
-        "auc": metrics.auc(labels, chances),
+        "auc": auc(labels, chances),
         "false_positive_rate": false[kept],
         "true_positive_rate": true[kept],
     }

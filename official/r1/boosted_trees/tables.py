@@ -4,19 +4,15 @@ Apache Arrow parses the text with all cores. What is wrong with a file is looked
 only after that failed, line by line.
 """
 
-import contextlib
 import csv
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import tensorflow as tf
 
-from official.utils.data import text_lines
-from official.utils.data.files import GZIP_MAGIC, reading
+from official.utils.data import arrow_files, text_lines
 from official.utils.errors import UserError, one_line
 
 DELIMITERS = ("\t", ",", ";")
@@ -117,7 +113,7 @@ def read(form: Form) -> np.ndarray:
         ),
     )
     try:
-        with _opened(form.path) as stream:
+        with arrow_files.opened(form.path) as stream:
             if form.has_header:
                 options["read_options"].skip_rows_after_names = 1
             table = pa.csv.read_csv(stream, **options)
@@ -134,24 +130,6 @@ def read(form: Form) -> np.ndarray:
     if np.isinf(rows).any():
         _explain(form)
     return rows
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[pa.NativeFile]:
-    """The bytes of a file, unpacked, whatever its name."""
-    with reading(path), tf.io.gfile.GFile(path, "rb") as file:
-        is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    if "://" in path:
-        stream = pa.PythonFile(tf.io.gfile.GFile(path, "rb"), mode="r")
-    else:
-        stream = pa.OSFile(path)
-    with (
-        stream,
-        pa.CompressedInputStream(stream, "gzip")
-        if is_packed
-        else contextlib.nullcontext(stream) as content,
-    ):
-        yield content
 
 
 def row_line(form: Form, row: int) -> int:

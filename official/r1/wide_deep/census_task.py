@@ -1,6 +1,5 @@
 """How the census model is trained, exported and asked, on the shared loop."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,19 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from official.r1.wide_deep import columns as column_sets
-from official.r1.wide_deep import dataset, metrics, model, prediction
+from official.r1.wide_deep import dataset, model, prediction
 from official.r1.wide_deep.features import Features
 from official.r1.wide_deep.sizes import hidden_units
 from official.r1.wide_deep.tables import Table
-from official.r1.wide_deep.task import WideDeepTask, made_up
-from official.utils.data.streams import (
-    ArrayEvaluationStream,
-    ArrayTrainingStream,
-)
+from official.r1.wide_deep.task import SPLITS, WideDeepTask
 from official.utils.export.saved_model import Signature
+from official.utils.training import metrics
 from official.utils.training.task import Loss
-
-_SPLITS = ("train", "validation", "test")
 
 
 class CensusTask(WideDeepTask):
@@ -43,18 +37,9 @@ class CensusTask(WideDeepTask):
         )
         self.facts = column_sets.learn(columns, data.train.columns, limits)
         self.facts["label_names"] = list(data.label_names)
-        self._tables = {split: getattr(data, split) for split in _SPLITS}
-        self._arrays = {
-            split: self._prepare(table) for split, table in self._tables.items()
-        }
-        source = data.source
-        if settings.use_synthetic_data:
-            source = "made-up rows of its form (--use_synthetic_data)"
-            self._arrays = {
-                split: made_up(arrays) for split, arrays in self._arrays.items()
-            }
-        sizes = ", ".join(f"{len(self._tables[s]):,} {s}" for s in _SPLITS)
-        return f"{settings.dataset}, {source} ({sizes} rows)"
+        parts = {split: getattr(data, split) for split in SPLITS}
+        self.take_parts(parts, self._prepare)
+        return self.described(data.source, "rows")
 
     def _prepare(self, table: Table) -> dict[str, np.ndarray]:
         """Ids and numbers of all rows: each is the same in every epoch."""
@@ -62,10 +47,6 @@ class CensusTask(WideDeepTask):
         return {name: found[name] for name in self._inputs if name in found} | {
             "label": table.labels
         }
-
-    def table(self, split: str) -> Table:
-        """The raw columns of a part of the data."""
-        return self._tables[split]
 
     @property
     def features(self) -> Features:
@@ -95,23 +76,6 @@ class CensusTask(WideDeepTask):
         )
         return model.build_model(settings.model_type, sizes)
 
-    def training_stream(self) -> ArrayTrainingStream:
-        """See `Task.training_stream`."""
-        settings = self.settings
-        return ArrayTrainingStream(
-            self._arrays["train"],
-            settings.batch_size,
-            settings.seed,
-            parallel_calls=settings.num_parallel_calls or os.cpu_count() or 1,
-        )
-
-    def evaluation_stream(self, split: str) -> ArrayEvaluationStream:
-        """See `Task.evaluation_stream`."""
-        settings = self.settings
-        return ArrayEvaluationStream(
-            self._arrays[split], settings.eval_batch_size or settings.batch_size
-        )
-
     def loss(
         self, network: keras.Model, batch: Mapping[str, Any], training: bool
     ) -> Loss:
@@ -135,7 +99,7 @@ class CensusTask(WideDeepTask):
 
     def more_metrics(self, network: keras.Model, split: str) -> dict[str, float]:
         """The area under the ROC curve, and what is known of the best guesses."""
-        table, labels = self._tables[split], self._arrays[split]["label"]
+        table, labels = self.parts[split], self.arrays[split]["label"]
         scores = self.all_outputs(network, split, len(labels))
         found = {"auc": metrics.auc(labels, scores)}
         share = float(labels.mean())

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from official.utils.data import files, splits
+from official.utils.data import files, ratings_files, splits
 from official.utils.errors import UserError
 
 # Those of u.item, in the order of its flags.
@@ -25,6 +25,7 @@ _GENRES_100K = (
 )
 _NO_GENRES = ("", "(no genres listed)")
 _MOVIE_CELLS_100K = 24
+_LOWEST, _HIGHEST = 0.5, 5.0
 _FETCH = "fetch the original file again"
 # Whatever the seed of a run, it is tested on the same fifth, as in 2019.
 _TEST_SEED = 0
@@ -135,34 +136,45 @@ def read_ratings(name: str, path: str) -> Ratings:
     Raises:
         UserError: the file is missing or empty, or a record is not what it should be.
     """
+    _, layout = ratings_files.MOVIELENS[name]
+    try:
+        found = ratings_files.read(path, layout, keep_ratings=True)
+    except UserError:
+        _explain(name, path)
+        raise
+    if not ((found.ratings >= _LOWEST) & (found.ratings <= _HIGHEST)).all():
+        _explain(name, path)
+    users, items = (
+        ids.astype(str).astype(object) for ids in (found.user_ids, found.item_ids)
+    )
+    columns = {
+        "user_id": users[found.users],
+        "item_id": items[found.items],
+        "timestamp": found.times.astype(np.float32),
+    }
+    return Ratings(columns, found.ratings)
+
+
+def _explain(name: str, path: str) -> None:
+    """Raises a `UserError` for the first line of ratings that is wrong."""
     separator = {"ml-100k": "\t", "ml-1m": "::", "ml-20m": ","}[name]
-    users, items, stars, times = [], [], [], []
+    line = None
     for number, line in _lines(name, path):
-        cells = line.split(separator)
         try:
-            user, item, star, time = cells
-            stars.append(float(star))
-            times.append(float(time))
+            _, _, star, time = line.split(separator)
+            stars, _ = float(star), float(time)
         except ValueError:
             raise UserError(
                 f"{path}: line {number} is {line!r:.80}, where user, movie, rating and "
                 f"timestamp are expected with {separator!r} between them; {_FETCH}"
             ) from None
-        if not 0.5 <= stars[-1] <= 5:
+        if not _LOWEST <= stars <= _HIGHEST:
             raise UserError(
                 f"{path}: line {number} has the rating {star} where .5 to 5 stars are "
                 f"expected; {_FETCH}"
             )
-        users.append(user)
-        items.append(item)
-    if not stars:
+    if line is None:
         raise UserError(f"{path} has no rating; {_FETCH}")
-    columns = {
-        "user_id": np.array(users, object),
-        "item_id": np.array(items, object),
-        "timestamp": np.array(times, np.float32),
-    }
-    return Ratings(columns, np.array(stars, np.float32))
 
 
 def read_movies(name: str, path: str) -> dict[str, tuple[str, ...]]:

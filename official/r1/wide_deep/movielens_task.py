@@ -1,6 +1,5 @@
 """How the rating model is trained, exported and asked, on the shared loop."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +18,9 @@ from official.r1.wide_deep.features import prepare
 from official.r1.wide_deep.movielens import Ratings
 from official.r1.wide_deep.movielens_features import RatingFeatures
 from official.r1.wide_deep.sizes import hidden_units
-from official.r1.wide_deep.task import WideDeepTask, made_up
-from official.utils.data.streams import ArrayEvaluationStream, ArrayTrainingStream
+from official.r1.wide_deep.task import SPLITS, WideDeepTask
 from official.utils.export.saved_model import Signature
 from official.utils.training.task import Loss
-
-_SPLITS = ("train", "validation", "test")
 
 
 class MovielensTask(WideDeepTask):
@@ -45,20 +41,11 @@ class MovielensTask(WideDeepTask):
             parts = movielens.load(settings.dataset, settings.data_dir, settings.seed)
             source = f"read from {settings.data_dir}"
         self.facts = movielens_features.learn(parts, settings.min_count)
-        self._parts = {split: getattr(parts, split) for split in _SPLITS}
-        self._arrays = {
-            split: self._prepare(ratings) for split, ratings in self._parts.items()
-        }
-        if settings.use_synthetic_data:
-            source = "made-up rows of its form (--use_synthetic_data)"
-            self._arrays = {
-                split: made_up(arrays) for split, arrays in self._arrays.items()
-            }
-        sizes = ", ".join(f"{len(self._parts[s]):,} {s}" for s in _SPLITS)
-        return (
-            f"{settings.dataset}, {source} ({sizes} ratings, "
-            f"{len(self.facts['users']):,} users, {len(self.facts['items']):,} movies)"
+        self.take_parts(
+            {split: getattr(parts, split) for split in SPLITS}, self._prepare
         )
+        users, items = (len(self.facts[name]) for name in ("users", "items"))
+        return self.described(source, f"ratings, {users:,} users, {items:,} movies")
 
     def _prepare(self, ratings: Ratings) -> dict[str, np.ndarray]:
         """Ids and numbers of all rows: each is the same in every epoch."""
@@ -98,23 +85,6 @@ class MovielensTask(WideDeepTask):
         )
         return movielens_model.build_model(settings.model_type, sizes)
 
-    def training_stream(self) -> ArrayTrainingStream:
-        """See `Task.training_stream`."""
-        settings = self.settings
-        return ArrayTrainingStream(
-            self._arrays["train"],
-            settings.batch_size,
-            settings.seed,
-            parallel_calls=settings.num_parallel_calls or os.cpu_count() or 1,
-        )
-
-    def evaluation_stream(self, split: str) -> ArrayEvaluationStream:
-        """See `Task.evaluation_stream`."""
-        settings = self.settings
-        return ArrayEvaluationStream(
-            self._arrays[split], settings.eval_batch_size or settings.batch_size
-        )
-
     def outputs(self, network: keras.Model, batch, training: bool):
         """Ratings, float32 [batch]."""
         inputs = {name: batch[name] for name in self._inputs}
@@ -131,7 +101,7 @@ class MovielensTask(WideDeepTask):
 
     def more_metrics(self, network: keras.Model, split: str) -> dict[str, float]:
         """Errors of ratings within the stars there are, and the best possible one."""
-        part, ratings = self._parts[split], self._arrays[split]["rating"]
+        part, ratings = self.parts[split], self.arrays[split]["rating"]
         guesses = self.all_outputs(network, split, len(ratings))
         guesses = np.clip(guesses, *self.facts["rating_range"])
         found = {

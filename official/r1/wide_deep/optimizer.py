@@ -18,7 +18,10 @@ class Ftrl(keras.optimizers.Ftrl):
     def update_step(self, gradient, variable, learning_rate):
         """Moves a variable and its slots; see `keras.optimizers.Ftrl`."""
         index = self._get_variable_index(variable)
-        number = lambda value: tf.cast(value, variable.dtype)  # noqa: E731
+
+        def number(value):
+            return tf.cast(value, variable.dtype)
+
         tf.raw_ops.ResourceApplyFtrlV2(
             var=variable.handle,
             accum=self._accumulators[index].value.handle,

@@ -1,8 +1,7 @@
 """Signatures of tables of raw columns, and answers for the rows of a CSV file."""
 
-import csv
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from official.r1.wide_deep import tables
 from official.utils.errors import UserError
 from official.utils.export.saved_model import Signature
 from official.utils.flags.settings import Settings
-from official.utils.logs.files import opened_output
+from official.utils.logs import files
 
 _BATCH_ROWS = 4096
 
@@ -111,17 +110,6 @@ def _answers(function, settings: Settings, categories, numbers):
     return in_batches(function, columns, [*categories, *numbers])
 
 
-def _write(settings: Settings, header: Sequence[str], rows: Iterable[Sequence[str]]):
-    rows = list(rows)
-    with opened_output(settings.output) as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["row", *header])
-        for number, cells in enumerate(rows, start=1):
-            table.writerow([number, *cells])
-    if settings.output:
-        print(f"{len(rows)} rows: {settings.output}", flush=True)
-
-
 def predict_classes(
     function: Callable[..., Mapping[str, Any]],
     settings: Settings,
@@ -140,7 +128,9 @@ def predict_classes(
     found = _answers(function, settings, facts["categories"], facts["numbers"])
     header = ["class", f"probability of {facts['label_names'][1]}"]
     pairs = zip(found["classes"][:, 0], found["logistic"][:, 0], strict=True)
-    _write(settings, header, ([word.decode(), f"{p:.6f}"] for word, p in pairs))
+    files.write_predictions(
+        settings.output, header, ([word.decode(), f"{p:.6f}"] for word, p in pairs)
+    )
 
 
 def predict_ratings(
@@ -161,4 +151,6 @@ def predict_ratings(
         UserError: the input is wrong, or the output exists.
     """
     found = _answers(function, settings, categories, numbers)
-    _write(settings, ["rating"], ([f"{stars:.4f}"] for stars in found["rating"]))
+    files.write_predictions(
+        settings.output, ["rating"], ([f"{stars:.4f}"] for stars in found["rating"])
+    )

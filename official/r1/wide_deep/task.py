@@ -1,6 +1,9 @@
-"""What the tasks of wide and deep share: one optimizer a part."""
+"""What the tasks of wide and deep share: rows in memory, and one optimizer a part."""
 
-from collections.abc import Mapping
+import abc
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,9 +11,15 @@ import tensorflow as tf
 
 from official.r1.wide_deep.optimizer import Ftrl, WideDeepOptimizer
 from official.utils.data import synthetic
-from official.utils.data.streams import Share
+from official.utils.data.streams import (
+    ArrayEvaluationStream,
+    ArrayTrainingStream,
+    Share,
+)
 from official.utils.training import optimizers
 from official.utils.training.task import Task
+
+SPLITS = ("train", "validation", "test")
 
 
 class WideDeepTask(Task):
@@ -18,9 +27,53 @@ class WideDeepTask(Task):
 
     _scorer = None
 
+    @abc.abstractmethod
     def outputs(self, network: keras.Model, batch, training: bool):
         """What the network makes of a batch, float32 [batch]."""
-        raise NotImplementedError
+
+    def take_parts(
+        self,
+        parts: Mapping[str, Any],
+        prepare: Callable[[Any], Mapping[str, np.ndarray]],
+    ) -> None:
+        """Keeps the parts of a data set, and what the network takes of them.
+
+        Args:
+            parts: by `SPLITS`.
+            prepare: ids, numbers and labels of all rows of a part: each is the same in
+                every epoch.
+        """
+        self.parts = parts
+        self.arrays = {split: prepare(part) for split, part in parts.items()}
+        if self.settings.use_synthetic_data:
+            self.arrays = {
+                split: synthetic.like(arrays, len(parts[split]), by_column=True)
+                for split, arrays in self.arrays.items()
+            }
+
+    def described(self, source: str, rows: str) -> str:
+        """One line: which set it is, where from, its sizes, and what its rows are."""
+        if self.settings.use_synthetic_data:
+            source = "made-up rows of its form (--use_synthetic_data)"
+        sizes = ", ".join(f"{len(self.parts[split]):,} {split}" for split in SPLITS)
+        return f"{self.settings.dataset}, {source} ({sizes} {rows})"
+
+    def training_stream(self) -> ArrayTrainingStream:
+        """See `Task.training_stream`."""
+        settings = self.settings
+        return ArrayTrainingStream(
+            self.arrays["train"],
+            settings.batch_size,
+            settings.seed,
+            parallel_calls=settings.num_parallel_calls or os.cpu_count() or 1,
+        )
+
+    def evaluation_stream(self, split: str) -> ArrayEvaluationStream:
+        """See `Task.evaluation_stream`."""
+        settings = self.settings
+        return ArrayEvaluationStream(
+            self.arrays[split], settings.eval_batch_size or settings.batch_size
+        )
 
     def all_outputs(self, network: keras.Model, split: str, rows: int) -> np.ndarray:
         """Outputs of every row of `split`, float32 [rows]."""
@@ -49,14 +102,3 @@ class WideDeepTask(Task):
         )
         both = WideDeepOptimizer(wide, deep, model.get_layer("wide").variables)
         return keras.optimizers.LossScaleOptimizer(both) if is_scaled else both
-
-
-def made_up(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Random rows, as many as there are, each column in the range of its own ids."""
-
-    def like(array):
-        if array.ndim > 1:
-            return np.stack([like(column) for column in array.T], axis=1)
-        return synthetic.like({"": array}, len(array))[""]
-
-    return {name: like(array) for name, array in arrays.items()}

@@ -40,7 +40,7 @@ def make_task():
         if name not in loaded:
             task.load()
             loaded[name] = task
-        for attribute in ("facts", "_tables", "_parts", "_arrays"):
+        for attribute in ("facts", "parts", "arrays"):
             if hasattr(loaded[name], attribute):
                 setattr(task, attribute, getattr(loaded[name], attribute))
         return task
@@ -109,11 +109,11 @@ def test_parts_learn_alone(make_task, name, model_type):
 def test_synthetic_rows_have_the_sizes_and_ranges_of_the_real(make_task):
     real = make_task("census")
     made = make_task("census", use_synthetic_data=True)
-    del made._arrays
+    del made.arrays
     assert "made-up rows" in made.load()
-    for split, arrays in real._arrays.items():
+    for split, arrays in real.arrays.items():
         for name, values in arrays.items():
-            found = made._arrays[split][name]
+            found = made.arrays[split][name]
             assert found.shape == values.shape and found.dtype == values.dtype
             if name.endswith("_ids"):
                 assert (found >= values.min(axis=0)).all()

@@ -1,13 +1,14 @@
 """Whole files, and plain JSON values: what the other modules of this folder share."""
 
 import contextlib
+import csv
 import io
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from official.utils.errors import UserError, writing
 
@@ -105,11 +106,12 @@ def json_text(value: object) -> str:
 
 
 @contextlib.contextmanager
-def opened_output(output: str | None) -> Iterator[TextIO]:
+def opened_output(output: str | None, flag: str = "--output") -> Iterator[TextIO]:
     """Gives what predictions go to.
 
     Args:
-        output: the value of `--output`; None for stdout.
+        output: the value of the flag; None for stdout.
+        flag: its name, for messages.
 
     Yields:
         Stdout, or text that becomes the file when all is done.
@@ -126,9 +128,32 @@ def opened_output(output: str | None) -> Iterator[TextIO]:
     path = os.path.expanduser(output)
     if tf.io.gfile.exists(path):
         raise UserError(
-            f"--output={output} exists and is not overwritten; name another file"
+            f"{flag}={output} exists and is not overwritten; name another file"
         )
     text = io.StringIO()
     yield text
-    with writing(f"--output={output}"):
+    with writing(f"{flag}={output}"):
         write_whole(path, text.getvalue())
+
+
+def write_predictions(
+    output: str | None, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Writes a CSV table of predictions, a row for each row of an input.
+
+    Args:
+        output: see `opened_output`.
+        header: names of the columns behind `row`, the number of a row from 1 on.
+        rows: their cells.
+
+    Raises:
+        UserError: see `opened_output`.
+    """
+    number = 0
+    with opened_output(output) as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["row", *header])
+        for number, cells in enumerate(rows, start=1):
+            table.writerow([number, *cells])
+    if output:
+        print(f"{number} rows: {output}", flush=True)

@@ -75,11 +75,21 @@ _NO_EFFECT = {
 }
 
 
-def warn_of_flags_without_effect(settings: Settings) -> None:
-    """Warns once of each given flag that can have no effect in this run."""
+def warn_of_flags_without_effect(
+    settings: Settings, reasons: Mapping[str, str] | None = None
+) -> None:
+    """Warns once of each given flag that can have no effect in this run.
+
+    Args:
+        settings: resolved flags.
+        reasons: for flags that have none in this model, why.
+    """
     for name, (is_idle, reason) in _NO_EFFECT.items():
         if name in settings.changed and is_idle(settings):
             console.warn(f"--{name} has no effect: {reason.format(**settings)}")
+    for name, reason in (reasons or {}).items():
+        if name in settings.changed:
+            console.warn(f"--{name} has no effect: {reason}")
 
 
 # Flags that may change between two parts of a run without a word.

@@ -3,26 +3,26 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
-import psutil
 import tensorflow as tf
 from absl import flags
 
-from official.utils import run_folder
 from official.utils.distribution import strategies
 from official.utils.errors import UserError
 from official.utils.export import saved_model
 from official.utils.flags import core as flags_core
-from official.utils.logs import console, results
+from official.utils.logs import console
 from official.utils.logs.run_log import RunLog
 from official.utils.recipes import Recipe
-from official.utils.training import checkpoints, effects, precision
+from official.utils.run_folder import RunFolder
+from official.utils.training import checkpoints, effects, precision, runs
 from official.utils.training.task import Task
 from official.utils.training.trainer import Trainer
 from official.utils.training.variables import named_variables
 
+# Flags that say how much a run does.
+_AMOUNTS = ("train_steps", "train_epochs", "max_train_steps", "stop_threshold")
 # What TensorFlow raises where a worker of several does not answer any more.
 _LOST_WORKER = (
     tf.errors.UnavailableError,
@@ -58,7 +58,8 @@ def run(
             f"KERAS_BACKEND={keras.backend.backend()}: the mains train on TensorFlow; "
             "unset it (the networks themselves run on any backend)"
         )
-    settings = _resolve(flag_values, recipes)
+    devices = flags_core.flags_by_set(flag_values)["distribution"]
+    settings = runs.resolve(flag_values, recipes, devices)
     effects.warn_of_flags_without_effect(settings)
     strategies.apply_process_settings(settings)
     keras.utils.set_random_seed(settings.seed)
@@ -66,12 +67,9 @@ def run(
     strategy = strategies.make_strategy(settings)
     workers = strategies.workers_of(strategy)
     folder = _folder(task_class, settings, workers)
-    finished = _finished_results(folder, settings)
+    finished = runs.finished_metrics(folder, settings, _AMOUNTS)
     if finished is not None:
-        print(f"{folder.path} is finished at step {finished['steps']}: nothing to do")
-        effects.warn_of_changed_flags(folder.read_flags(), settings)
-        _print_results(finished, folder, settings)
-        return finished["metrics"]
+        return finished
     task = task_class(settings)
     task.folder = folder.path
     if not settings.clean:
@@ -104,72 +102,12 @@ def run(
         raise reason from None
 
 
-def _resolve(flag_values, recipes) -> flags_core.Settings:
-    settings = flags_core.resolve(flag_values, recipes)
-    if settings.mode.startswith("train"):
-        return settings
-    if not settings.model_dir:
-        raise UserError(
-            f"--mode={settings.mode} needs --model_dir, the folder of a trained model"
-        )
-    # The model is the one that was trained there, whatever the defaults are now; but
-    # here and now it may have other devices.
-    recorded = run_folder.RunFolder(settings.model_dir).read_flags()
-    for name in ("mode", *flags_core.flags_by_set(flag_values)["distribution"]):
-        recorded.pop(name, None)
-    return flags_core.resolve(flag_values, recipes, recorded)
-
-
-def _folder(task_class, settings, workers) -> run_folder.RunFolder:
+def _folder(task_class, settings, workers) -> RunFolder:
     if workers.number > 1 and not settings.model_dir:
         raise UserError(
             "--model_dir is needed with several workers: one folder that all see"
         )
-    path = settings.model_dir or run_folder.new_path(task_class.name)
-    folder = run_folder.RunFolder(path)
-    if settings.mode.startswith("train"):
-        if workers.is_chief:
-            if settings.clean:
-                folder.check_clean()
-            folder.create()
-    elif not tf.io.gfile.isdir(folder.path):
-        raise UserError(
-            f"--model_dir={folder.path} is no folder; --mode={settings.mode} needs "
-            "that of a trained model"
-        )
-    return folder
-
-
-def _finished_results(folder, settings) -> dict[str, Any] | None:
-    """Results of a run that did all that this one is asked for; else None."""
-    path = folder.file("results.json")
-    if not settings.mode.startswith("train") or settings.clean:
-        return None
-    if not tf.io.gfile.exists(path):
-        return None
-    found = results.read_results(path)
-    if found["flags"].get("mode") not in ("train_and_eval", settings.mode):
-        return None
-    asked = ("train_steps", "train_epochs", "max_train_steps", "stop_threshold")
-    if any(found["flags"].get(name) != settings[name] for name in asked):
-        return None
-    return found
-
-
-def _print_results(found, folder, settings) -> None:
-    facts = {
-        "steps": f"{found['steps']:,}",
-        "examples/second": f"{found['examples_per_second']:,.0f}",
-        "wall time": f"{found['wall_seconds']:.1f} s",
-        "model_dir": folder.path,
-    }
-    if settings.mode == "train_and_eval":
-        facts["saved_model"] = _export_dir(folder, settings)
-    print(console.results_table(found["metrics"], facts), flush=True)
-
-
-def _export_dir(folder, settings) -> str:
-    return settings.export_dir or folder.file("saved_model")
+    return runs.open_folder(task_class.name, settings, workers.is_chief)
 
 
 class _Experiment:
@@ -179,7 +117,7 @@ class _Experiment:
         self,
         task: Task,
         strategy: tf.distribute.Strategy,
-        folder: run_folder.RunFolder,
+        folder: RunFolder,
         started: float,
     ):
         self._task = task
@@ -193,7 +131,7 @@ class _Experiment:
     def train_and_eval(self) -> dict[str, float]:
         """Trains, evaluates on the test set, exports, and writes the results."""
         trainer, settings = self._trainer, self._settings
-        export_dir = _export_dir(self._folder, settings)
+        export_dir = runs.export_dir(self._folder, settings)
         saved_model.check_target(export_dir, self._folder.path)
         with self._training() as log:
             validation = trainer.train(log)
@@ -230,7 +168,7 @@ class _Experiment:
 
     def export(self) -> dict[str, float]:
         """Exports a checkpoint."""
-        export_dir = _export_dir(self._folder, self._settings)
+        export_dir = runs.export_dir(self._folder, self._settings)
         saved_model.check_target(export_dir, self._folder.path)
         self._trainer.restore()
         with self._trainer.final_weights():
@@ -270,34 +208,16 @@ class _Experiment:
             return metrics
         settings, trainer = self._settings, self._trainer
         log.draw_curves(f"{self._task.name} on {settings.dataset}")
-        first_step_time = trainer.first_step_time
         found = {
             "model": self._task.name,
-            "dataset": settings.dataset,
             "metrics": metrics,
             "steps": trainer.state.step,
             "resumed_from_steps": trainer.resumed_from_steps,
             "examples_per_second": trainer.rate(),
-            # None where a resumed run had no step left.
-            "startup_seconds": first_step_time
-            and first_step_time - _begin_of_process(self._started),
-            "wall_seconds": time.time() - self._started,
-            "peak_memory_bytes": results.peak_memory_bytes(),
-            "seed": settings.seed,
             "num_replicas": self._strategy.num_replicas_in_sync,
             "dtype": precision.resolve_dtype(settings.dtype),
-            "flags": dict(sorted(settings.items())),
-            "versions": results.versions(),
         }
-        results.write_results(self._folder.file("results.json"), found)
-        _print_results(found, self._folder, settings)
+        runs.write_results(
+            self._folder, settings, self._started, trainer.first_step_time, found
+        )
         return metrics
-
-
-def _begin_of_process(started: float) -> float:
-    """When the process began if it is a main's, else the run; epoch seconds."""
-    import __main__
-
-    spec = getattr(__main__, "__spec__", None)
-    is_main = spec is not None and spec.name.startswith("official.")
-    return psutil.Process().create_time() if is_main else started

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import io
 import re
 from collections.abc import Sequence
 
@@ -12,7 +11,8 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from pyarrow import csv
 
-from official.utils.data.files import GZIP_MAGIC, reading
+from official.utils.data import arrow_files
+from official.utils.data.files import reading
 from official.utils.errors import UserError
 
 USER, ITEM, RATING, TIME = "user", "item", "rating", "time"
@@ -67,6 +67,7 @@ class Ratings:
         times: float64 or int64 [N]; None where the file has none.
         user_ids: int64 or object (text) [users], ascending.
         item_ids: int64 or object (text) [items], ascending.
+        ratings: float32 [N]; None where they were not asked for.
     """
 
     users: np.ndarray
@@ -74,15 +75,22 @@ class Ratings:
     times: np.ndarray | None
     user_ids: np.ndarray
     item_ids: np.ndarray
+    ratings: np.ndarray | None = None
 
 
-def read(path: str, layout: Layout, min_rating: float | None = None) -> Ratings:
+def read(
+    path: str,
+    layout: Layout,
+    min_rating: float | None = None,
+    keep_ratings: bool = False,
+) -> Ratings:
     """Reads a file, maybe gzipped.
 
     Args:
         path: the file.
         layout: its columns; rating and time may be left out.
         min_rating: lower ratings are left out.
+        keep_ratings: whether the ratings themselves are wanted.
 
     Returns:
         What it holds.
@@ -112,7 +120,11 @@ def read(path: str, layout: Layout, min_rating: float | None = None) -> Ratings:
     items, item_ids = _codes(path, layout, table, ITEM, keep)
     if times is not None and keep is not None:
         times = times[keep]
-    return Ratings(users, items, times, user_ids, item_ids)
+    ratings = None
+    if keep_ratings:
+        ratings = _numbers(path, layout, table, RATING).astype(np.float32)
+        ratings = ratings if keep is None else ratings[keep]
+    return Ratings(users, items, times, user_ids, item_ids, ratings)
 
 
 def _read_table(path: str, layout: Layout) -> pa.Table:
@@ -154,13 +166,7 @@ def _reason(message: str, layout: Layout) -> str:
 
 
 def _parsed(path: str, layout: Layout, use_threads: bool) -> pa.Table:
-    with reading(path), contextlib.ExitStack() as stack:
-        stream = stack.enter_context(tf.io.gfile.GFile(path, "rb"))
-        is_packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        stream.seek(0)
-        source = pa.PythonFile(_Bytes(stream), "r")
-        if is_packed:
-            source = pa.CompressedInputStream(source, "gzip")
+    with arrow_files.opened(path) as source:
         text = pa.dictionary(pa.int32(), pa.string())
         columns = layout.columns
         ids = pa.int64() if layout in _LAYOUTS_OF_NUMBERS else text
@@ -183,19 +189,6 @@ def _parsed(path: str, layout: Layout, use_threads: bool) -> pa.Table:
                 column_types=types, include_columns=list(dict.fromkeys(types))
             ),
         )
-
-
-class _Bytes(io.RawIOBase):
-    """A file of `tf.io.gfile` as pyarrow wants it."""
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._stream.read(None if size < 0 else size)
 
 
 _LAYOUTS_OF_NUMBERS = [layout for _, layout in MOVIELENS.values()]

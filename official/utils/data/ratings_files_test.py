@@ -3,8 +3,8 @@ import gzip
 import numpy as np
 import pytest
 
-from official.recommendation import ratings_files
-from official.recommendation.ratings_files import ITEM, RATING, TIME, USER, Layout
+from official.utils.data import ratings_files
+from official.utils.data.ratings_files import ITEM, RATING, TIME, USER, Layout
 from official.utils.testing.data import real_data
 from official.utils.testing.errors import message_of
 
