@@ -1,4 +1,8 @@
-"""The network of NCF in Keras and in PyTorch, and how fast it trains there."""
+"""The network of NCF in Keras and in PyTorch, and how fast it trains there.
+
+Batches come ready from memory, or are drawn as a user of these libraries would draw
+them: NumPy picks items for a whole batch at once and replaces those that were taken.
+"""
 
 import dataclasses
 import itertools
@@ -48,20 +52,67 @@ class Form:
         return self.num_factors + self.layers[0] // 2
 
 
-def _ready_batches(form: Form, number=8) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of single examples: user, item, label."""
+# Single examples: user and item, int32, and label, float32, [batch] each.
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+_NUM_READY = 8
+
+
+def ready_batches(form: Form) -> Iterator[Batch]:
+    """A few batches of random users and items, again and again."""
     batch_size = form.batch_size
     generator = np.random.default_rng(0)
-    for _ in range(number):
+    ready = []
+    for _ in range(_NUM_READY):
         users = np.repeat(generator.integers(0, form.num_users, batch_size // 5 + 1), 5)
-        yield (
-            users[:batch_size].astype(np.int32),
-            generator.integers(0, form.num_items, batch_size, dtype=np.int32),
-            (np.arange(batch_size) % 5 == 0).astype(np.float32),
+        ready.append(
+            (
+                users[:batch_size].astype(np.int32),
+                generator.integers(0, form.num_items, batch_size, dtype=np.int32),
+                (np.arange(batch_size) % 5 == 0).astype(np.float32),
+            )
+        )
+    return itertools.cycle(ready)
+
+
+def drawn_batches(
+    form: Form, users: np.ndarray, items: np.ndarray, num_negatives: int
+) -> Iterator[Batch]:
+    """Random pairs, each with fresh negatives.
+
+    Args:
+        form: sizes.
+        users: int [pairs], of the pairs to train on.
+        items: int [pairs].
+        num_negatives: items drawn for each pair that its user did not take.
+    """
+    generator = np.random.default_rng(0)
+    taken = np.sort(users.astype(np.int64) * form.num_items + items)
+    pairs = form.batch_size // (1 + num_negatives)
+
+    def draw(_):
+        rows = generator.integers(0, len(users), pairs)
+        user = np.repeat(users[rows], num_negatives)
+        drawn = np.empty(len(user), np.int32)
+        missing = np.arange(len(user))
+        while len(missing):
+            drawn[missing] = generator.integers(0, form.num_items, len(missing))
+            keys = user[missing].astype(np.int64) * form.num_items + drawn[missing]
+            places = np.minimum(np.searchsorted(taken, keys), len(taken) - 1)
+            missing = missing[taken[places] == keys]
+        item = np.concatenate(
+            [items[rows, np.newaxis], drawn.reshape(pairs, num_negatives)], axis=1
+        )
+        return (
+            np.repeat(users[rows], 1 + num_negatives).astype(np.int32),
+            item.reshape(-1).astype(np.int32),
+            (np.arange(item.size) % item.shape[1] == 0).astype(np.float32),
         )
 
+    # No generator: of those `fit` leaves one half read, and another thread goes on.
+    return map(draw, itertools.count())
 
-def keras_rate(form: Form) -> np.ndarray:
+
+def keras_rate(form: Form, batches: Iterator[Batch]) -> np.ndarray:
     """Examples a second in Keras' own `fit`; see `timed`."""
     import keras
     import tensorflow as tf
@@ -82,11 +133,15 @@ def keras_rate(form: Form) -> np.ndarray:
     model.compile(
         keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True)
     )
-    ready = [((u, i), label) for u, i, label in _ready_batches(form)]
-    dataset = tf.data.Dataset.from_tensor_slices(
-        tf.nest.map_structure(lambda *parts: np.stack(parts), *ready)
-    )
-    dataset = dataset.repeat().prefetch(2)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: (((user, item), label) for user, item, label in batches),
+        output_signature=tuple(
+            tf.nest.map_structure(
+                lambda dtype: tf.TensorSpec([None], dtype),
+                ((tf.int32, tf.int32), tf.float32),
+            )
+        ),
+    ).prefetch(2)
 
     def steps(count):
         model.fit(dataset, steps_per_epoch=count, verbose=0)
@@ -94,11 +149,14 @@ def keras_rate(form: Form) -> np.ndarray:
     return timed(steps, form.seconds) * form.batch_size
 
 
-def torch_rate(form: Form, is_sparse: bool = False) -> np.ndarray:
+def torch_rate(
+    form: Form, batches: Iterator[Batch], is_sparse: bool = False
+) -> np.ndarray:
     """Examples a second in PyTorch; see `timed`.
 
     Args:
         form: what is trained.
+        batches: what on.
         is_sparse: whether gradients of tables hold the rows of a batch alone.
     """
     import torch
@@ -122,11 +180,10 @@ def torch_rate(form: Form, is_sparse: bool = False) -> np.ndarray:
         else [torch.optim.Adam([*rows, *rest], 1e-3, fused=True)]
     )
     loss_of = nn.BCEWithLogitsLoss()
-    ready = [tuple(map(torch.from_numpy, batch)) for batch in _ready_batches(form)]
 
     def steps(count):
-        for number in range(count):
-            users, items, labels = ready[number % len(ready)]
+        for batch in itertools.islice(batches, count):
+            users, items, labels = map(torch.from_numpy, batch)
             user, item = tables[0](users), tables[1](items)
             x = hidden(torch.cat([user[:, factors:], item[:, factors:]], 1))
             both = torch.cat([user[:, :factors] * item[:, :factors], x], 1)

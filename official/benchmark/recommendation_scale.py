@@ -8,12 +8,14 @@ users and items with most of them. Each part is a process of its own:
 
 - `prepare`: reading and dividing the file; seconds and memory.
 - `train`: examples a second, against the same network in plain Keras `fit` and in
-  PyTorch, which get ready batches from memory, while ours draws its negatives anew.
+  PyTorch. All draw their negatives anew, the others in NumPy; with `_ready` behind
+  their names they get the same few batches from memory instead.
 - `evaluate`: seconds to rank the held-out item of every user among 999 others.
 - `items`: milliseconds a training step with 10,000, 100,000 and 1,000,000 items.
 """
 
 import collections
+import functools
 import json
 import os
 import statistics
@@ -31,7 +33,8 @@ from official.utils.errors import UserError
 
 USERS, ITEMS, RATINGS = 138_493, 26_744, 20_000_263
 PARTS = ("prepare", "train", "evaluate", "items")
-_CONTENDERS = ("official", "keras", "torch", "torch_sparse")
+_RIVALS = ("keras", "torch", "torch_sparse")
+_CONTENDERS = ("official", *_RIVALS, *(f"{name}_ready" for name in _RIVALS))
 _NUM_NEG = 4
 _PAPER = dict(num_factors=64, layers="256,256,128,64")
 
@@ -72,6 +75,11 @@ def run(flags_obj: flags.FlagValues) -> dict[str, float]:
     for part in flags_obj.what:
         if part not in PARTS:
             raise UserError(f"--what={part}: should be among {', '.join(PARTS)}")
+    for contender in flags_obj.contenders:
+        if contender not in _CONTENDERS:
+            raise UserError(
+                f"--contenders={contender}: should be among {', '.join(_CONTENDERS)}"
+            )
     make_file(os.path.join(flags_obj.data_dir, "ml-20m"))
     results = collections.defaultdict(list)
     for arguments in _jobs(flags_obj):
@@ -232,12 +240,22 @@ def _train(flags_obj, contender, batch_size) -> dict[str, float]:
         *(USERS, ITEMS, factors, list(map(int, layers.split(",")))),
         *(batch_size, flags_obj.seconds),
     )
-    rate, processor_rate = {
-        "official": lambda form: _official_rate(flags_obj, batch_size),
-        "keras": contenders.keras_rate,
-        "torch": contenders.torch_rate,
-        "torch_sparse": lambda form: contenders.torch_rate(form, is_sparse=True),
-    }[contender](form)
+    if contender == "official":
+        rate, processor_rate = _official_rate(flags_obj, batch_size)
+    else:
+        rival = contender.removesuffix("_ready")
+        if rival == contender:
+            divided = _task(flags_obj).data.interactions
+            batches = contenders.drawn_batches(
+                form, divided.users, divided.items, _NUM_NEG
+            )
+        else:
+            batches = contenders.ready_batches(form)
+        rate, processor_rate = {
+            "keras": contenders.keras_rate,
+            "torch": contenders.torch_rate,
+            "torch_sparse": functools.partial(contenders.torch_rate, is_sparse=True),
+        }[rival](form, batches)
     return {
         f"examples_per_second_{contender}_{batch_size}": rate,
         f"examples_per_processor_second_{contender}_{batch_size}": processor_rate,

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from official.benchmark import recommendation_contenders as contenders
 from official.benchmark.recommendation_scale import make_pairs
@@ -24,3 +25,32 @@ def test_rates_count_examples():
     rate, processor_rate = contenders.timed(steps, seconds=0)
     assert taken == [3, 5, 5]
     assert rate > 0 and processor_rate > 0
+
+
+def test_rivals_draw_items_that_were_not_taken():
+    users, items = make_pairs(60, 40, 1000, seed=0)
+    form = contenders.Form(60, 40, 8, [16, 8], batch_size=500, seconds=0)
+    taken = set(zip(users.tolist(), items.tolist(), strict=True))
+    drawn = []
+    for _, batch in zip(
+        range(20), contenders.drawn_batches(form, users, items, 4), strict=False
+    ):
+        for user, item, label in zip(*(part.tolist() for part in batch), strict=True):
+            assert ((user, item) in taken) == (label == 1)
+            drawn.append(item)
+        user, _, label = batch
+        assert len(user) == 500 and label.sum() == 100
+        # A pair and its negatives are of one user.
+        assert (user.reshape(100, 5) == user.reshape(100, 5)[:, :1]).all()
+    assert len(set(drawn)) == 40
+
+
+@pytest.mark.parametrize("name", ["ready", "drawn"])
+def test_fit_takes_the_batches(name):
+    users, items = make_pairs(60, 40, 1000, seed=0)
+    form = contenders.Form(60, 40, 8, [16, 8], batch_size=500, seconds=0.01)
+    batches = contenders.ready_batches(form)
+    if name == "drawn":
+        batches = contenders.drawn_batches(form, users, items, 4)
+    rate, _ = contenders.keras_rate(form, batches)
+    assert rate > 0

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import time
@@ -143,9 +144,11 @@ def _open(path: str) -> Prepared | None:
         sides = []
         for side in _SIDES:
             # Mapped: the ids of a large corpus need not all be in memory.
-            ids = np.memmap(os.path.join(path, f"{side}.ids"), facts["dtype"], "r")
+            with open(os.path.join(path, f"{side}.ids"), "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            ids = np.frombuffer(mapped, facts["dtype"])
             lengths = np.fromfile(os.path.join(path, f"{side}.lengths"), np.int32)
-            sides.append(_ragged(ids, lengths))
+            sides.append(_ragged(ids, lengths, mapped))
         found = Prepared(*sides, facts["num_empty"], facts["num_long"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -155,10 +158,12 @@ def _open(path: str) -> Prepared | None:
     return found if is_whole else None
 
 
-def _ragged(values: np.ndarray, lengths: np.ndarray) -> Ragged:
+def _ragged(
+    values: np.ndarray, lengths: np.ndarray, mapped: mmap.mmap | None = None
+) -> Ragged:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    return Ragged(values, offsets)
+    return Ragged(values, offsets, mapped)
 
 
 def _made_of(sources, targets, text, max_length) -> list:

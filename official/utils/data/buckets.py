@@ -12,6 +12,7 @@ that the streams are pure functions of (seed, step), like those of `streams`.
 """
 
 import dataclasses
+import mmap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,12 @@ class Ragged:
     Attributes:
         values: [sum of lengths], of one dtype; padding is 0.
         offsets: int64 [rows + 1]; row r is values[offsets[r] : offsets[r + 1]].
+        mapped: the file that holds the values, where they are not in memory.
     """
 
     values: np.ndarray
     offsets: np.ndarray
+    mapped: mmap.mmap | None = None
 
     @classmethod
     def of(cls, rows: Sequence[np.ndarray], dtype: Any = np.int32) -> "Ragged":
@@ -54,6 +57,15 @@ class Ragged:
     def lengths(self) -> np.ndarray:
         """Length of each row, int64 [rows]."""
         return np.diff(self.offsets)
+
+    def release(self) -> None:
+        """Lets go of the pages of a mapped file; they come back when they are read.
+
+        Rows are read in random order: the whole file would soon count as memory of this
+        process.
+        """
+        if self.mapped is not None:
+            self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,6 +143,7 @@ class Rows:
             index = (first[:, np.newaxis] + place)[is_there]
             found[name] = np.zeros(is_there.shape, rows.values.dtype)
             found[name][is_there] = rows.values[index]
+            rows.release()
             found[f"{name}_length"] = (end - first).astype(np.int32)
         return found
 

@@ -72,8 +72,11 @@ class TokenTrainingStream:
 
     @functools.cached_property
     def _sides(self) -> tuple[np.ndarray, np.ndarray]:
-        first, second = (rows.lengths for rows in self.rows.ragged.values())
-        return first.astype(np.int32), second.astype(np.int32)
+        # Of millions of rows int64 would be a tenth of what a run needs.
+        first, second = (
+            rows.lengths.astype(np.int32) for rows in self.rows.ragged.values()
+        )
+        return first, second
 
     @functools.cached_property
     def _costs(self) -> np.ndarray:
@@ -128,14 +131,15 @@ class TokenTrainingStream:
 
     def _make_order(self, epoch: int) -> np.ndarray:
         generator = np.random.default_rng((self.seed, epoch))
-        return generator.permutation(len(self.rows))
+        order = generator.permutation(len(self.rows))
+        return order.astype(np.min_scalar_type(len(self.rows)))
 
     def _make_plan(self, epoch: int, window: int) -> list[np.ndarray]:
         """Rows of the batches of a window, in their order."""
         first = window * self._window_rows
         is_last = window == len(self._batches_of_windows) - 1
         end = len(self.rows) if is_last else first + self._window_rows
-        rows = self._order(epoch)[first:end]
+        rows = self._order(epoch)[first:end].astype(np.int64)
         rows = rows[self._sorted(rows)]
         number = int(self._batches_of_windows[window])
         batches = np.split(rows, self._cut_into(rows, number)[1:-1])

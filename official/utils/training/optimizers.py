@@ -9,6 +9,7 @@ from keras import ops
 
 from official.utils.errors import UserError
 from official.utils.flags.settings import Settings, run_fractions
+from official.utils.logs import console
 from official.utils.training.adam import Adam
 from official.utils.training.variables import named_variables
 
@@ -124,6 +125,12 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
     Returns:
         An optimizer, not yet built.
     """
+    if settings.optimizer == "ftrl" and settings.schedule != "constant":
+        # A weight is made anew from the sum of all gradients, times the rate of now.
+        console.warn(
+            f"--optimizer=ftrl with --schedule={settings.schedule} takes all weights "
+            "towards 0 as the learning rate falls; --schedule=constant does not"
+        )
     common = dict(
         learning_rate=Schedule(
             settings.schedule,

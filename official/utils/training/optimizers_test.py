@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from official.utils.flags.training_set import OPTIMIZERS
+from official.utils.logs import console
 from official.utils.testing.tasks import settings
 from official.utils.training import optimizers
 from official.utils.training.variables import named_variables
@@ -110,3 +111,13 @@ def test_weight_decay_spares_biases_and_normalisation(name):
     np.testing.assert_allclose(variables[0].numpy(), 0.95, rtol=1e-6)
     for variable in variables[1:]:
         np.testing.assert_allclose(variable.numpy(), 1.0)
+
+
+def test_ftrl_with_a_falling_rate_is_warned_of(capsys):
+    console.reset_warnings()
+    optimizers.make_optimizer(settings(optimizer="ftrl", schedule="constant"), 10)
+    assert capsys.readouterr().err == ""
+    optimizers.make_optimizer(settings(optimizer="ftrl", schedule="cosine"), 10)
+    assert "--optimizer=ftrl with --schedule=cosine takes all weights towards 0" in (
+        capsys.readouterr().err
+    )
