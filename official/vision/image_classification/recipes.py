@@ -68,22 +68,25 @@ RECIPES = (
             _CIFAR10,
             dataset="folder",
             model="resnet20",
-            train_epochs=48,
+            # As many as 45 minutes have room for; 48 gave .8724.
+            train_epochs=72,
             epochs_between_evals=6,
+            # All but a thousand of the pictures are trained on.
+            validation_fraction=0.02,
             # PyTorch's 5e-4: with a fifth of it the network learns training pictures
             # by heart, .951 of them, and .8645 of the test set.
             weight_decay=0.005,
             batch_norm_momentum=0.97,
         ),
-        # One run with seed 0, of 7d2ae6b with these flags: .8724. The aim is .88.
-        bands={"accuracy": (0.86, 0.89)},
+        # One run with seed 0: .8837.
+        bands={"accuracy": (0.875, 0.895)},
         seeds=(0,),
         cost=Cost(
-            seconds=2462,
+            seconds=2503,
             memory_gib=1.5,
-            machine="2 cores of an Intel Xeon with AMX, bf16",
+            machine="2 cores of an AMD EPYC with AVX512-BF16, bf16",
         ),
-        source="measured 7d2ae6b",
+        source="measured fe836f9",
     ),
     Recipe(
         name="cifar10",
