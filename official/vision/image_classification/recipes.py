@@ -51,7 +51,8 @@ RECIPES = (
         model="resnet",
         module=_MODULE,
         size="quick",
-        flags=dict(_SHAPES, train_epochs=4, epochs_between_evals=1),
+        # With 4 epochs one run of four ended at .9500.
+        flags=dict(_SHAPES, train_epochs=5, epochs_between_evals=1),
         # .969, .9805 and .984.
         bands={"accuracy": (0.95, 1.0)},
         seeds=(0, 1, 2),
