@@ -55,7 +55,7 @@ class TokenTrainingStream:
     transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     def __post_init__(self):
-        longest = int(self._costs.max(initial=0))
+        longest = int(self._costs().max(initial=0))
         if longest > self.batch_tokens:
             raise UserError(
                 f"--batch_size={self.batch_tokens} tokens is less than the longest "
@@ -70,22 +70,21 @@ class TokenTrainingStream:
 
     # ---- How many ----
 
-    @functools.cached_property
-    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
-        # Of millions of rows int64 would be a tenth of what a run needs.
+    def _sides(self, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Lengths of both features of rows; not kept, for there may be millions."""
         first, second = (
-            rows.lengths.astype(np.int32) for rows in self.rows.ragged.values()
+            ragged.offsets[1:][rows] - ragged.offsets[:-1][rows]
+            for ragged in self.rows.ragged.values()
         )
         return first, second
 
-    @functools.cached_property
-    def _costs(self) -> np.ndarray:
-        """Tokens of a row, of its longer side, as padded."""
-        return self.rows.padded(np.maximum(*self._sides))
+    def _costs(self, rows: Any = slice(None)) -> np.ndarray:
+        """Tokens of each of some rows, of its longer side, as padded."""
+        return self.rows.padded(np.maximum(*self._sides(rows)))
 
     @functools.cached_property
     def _window_rows(self) -> int:
-        of_batches = WINDOW_BATCHES * self.batch_tokens / self._costs.mean()
+        of_batches = WINDOW_BATCHES * self.batch_tokens / self._costs().mean()
         return max(WINDOW_ROWS, int(of_batches))
 
     @functools.cached_property
@@ -107,7 +106,7 @@ class TokenTrainingStream:
                 for _ in range(_TRIALS)
             ]
             numbers[size] = max(
-                len(self._cut(rows[self._sorted(rows)], self.batch_tokens)) - 1
+                len(_cut(self._costs(rows[self._sorted(rows)]), self.batch_tokens)) - 1
                 for rows in trials
             )
         return np.array([numbers[size] for size in sizes])
@@ -124,7 +123,7 @@ class TokenTrainingStream:
     @property
     def tokens_per_step(self) -> float:
         """Tokens of both features that are no padding, the mean of an epoch."""
-        total = sum(int(side.sum()) for side in self._sides)
+        total = sum(int(side.sum()) for side in self._sides())
         return total / self.steps_per_epoch
 
     # ---- Which rows ----
@@ -148,9 +147,9 @@ class TokenTrainingStream:
 
     def _sorted(self, rows: np.ndarray) -> np.ndarray:
         """The order of `rows` in which neighbours are alike."""
-        first, second = (side[rows] for side in self._sides)
+        first, second = self._sides(rows)
         by_second = np.argsort(second, kind="stable")
-        tokens = int(self._costs[rows].sum())
+        tokens = int(self._costs(rows).sum())
         groups = max(1, round((tokens / self.batch_tokens) ** 0.5))
         order = []
         for number, group in enumerate(np.array_split(by_second, groups)):
@@ -158,30 +157,20 @@ class TokenTrainingStream:
             order.append(by_first[:: -1 if number % 2 else 1])
         return np.concatenate(order)
 
-    def _cut(self, rows: np.ndarray, limit: float) -> list[int]:
-        """Where batches of at most `limit` tokens begin, and the end."""
-        costs = self._costs[rows]
-        cuts = [0]
-        while cuts[-1] < len(rows):
-            start = cuts[-1]
-            longest = np.maximum.accumulate(costs[start : start + int(limit)])
-            tokens = longest * np.arange(1, len(longest) + 1)
-            cuts.append(start + max(1, int(np.searchsorted(tokens, limit, "right"))))
-        return cuts
-
     def _cut_into(self, rows: np.ndarray, number: int) -> list[int]:
         """Where exactly `number` batches begin, and the end."""
+        costs = self._costs(rows)
         low, high = 1.0, float(self.batch_tokens)
-        while len(self._cut(rows, high)) - 1 > number:  # An unlucky window.
+        while len(_cut(costs, high)) - 1 > number:  # An unlucky window.
             high *= 1.02
         # The least limit, so that batches are of like size.
         for _ in range(12):
             middle = (low + high) / 2
-            if len(self._cut(rows, middle)) - 1 <= number:
+            if len(_cut(costs, middle)) - 1 <= number:
                 high = middle
             else:
                 low = middle
-        cuts = self._cut(rows, high)
+        cuts = _cut(costs, high)
         while len(cuts) - 1 < number:
             sizes = np.diff(cuts)
             largest = int(np.argmax(sizes))
@@ -200,9 +189,9 @@ class TokenTrainingStream:
         for step in range(self.steps_per_epoch):
             rows = self.rows_of(step)
             number = len(rows) + -len(rows) % self.multiple
-            for side in self._sides:
-                real += int(side[rows].sum())
-                padded += number * self.rows.padded(int(side[rows].max()))
+            for side in self._sides(rows):
+                real += int(side.sum())
+                padded += number * self.rows.padded(int(side.max()))
         return 1 - real / padded
 
     # ---- As a dataset ----
@@ -247,3 +236,14 @@ class TokenTrainingStream:
         # One after the other: a window is planned once, and the rest is quick.
         dataset = dataset.map(batch, num_parallel_calls=1, deterministic=True)
         return keep_order(dataset.prefetch(4 * share.local))
+
+
+def _cut(costs: np.ndarray, limit: float) -> list[int]:
+    """Where batches of at most `limit` tokens begin, and the end."""
+    cuts = [0]
+    while cuts[-1] < len(costs):
+        start = cuts[-1]
+        longest = np.maximum.accumulate(costs[start : start + int(limit)])
+        tokens = longest * np.arange(1, len(longest) + 1)
+        cuts.append(start + max(1, int(np.searchsorted(tokens, limit, "right"))))
+    return cuts

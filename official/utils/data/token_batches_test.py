@@ -150,7 +150,7 @@ def test_padding_is_rare():
         stream = TokenTrainingStream(rows, batch_tokens, seed=0)
         steps = range(stream.steps_per_epoch)
         assert 0.03 < stream.padding_share() < most
-        tokens = [stream._costs[r].max() * len(r) for r in map(stream.rows_of, steps)]
+        tokens = [stream._costs(r).max() * len(r) for r in map(stream.rows_of, steps)]
         assert np.mean(tokens) > 0.95 * batch_tokens
         assert max(tokens) <= 1.02 * batch_tokens
 
