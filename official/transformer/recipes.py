@@ -3,7 +3,8 @@
 from official.utils.recipes import Cost, Recipe
 
 _MODULE = "official.transformer.transformer"
-_MACHINE = "2 cores of an Intel Xeon with AMX"
+_EPYC = "2 cores of an AMD EPYC with AVX512-BF16"
+_XEON = "2 cores of an Intel Xeon with AMX"
 
 _ADAM = dict(
     optimizer="adam",
@@ -65,10 +66,11 @@ RECIPES = (
         module=_MODULE,
         size="instant",
         flags=dict(_NUMBERS, train_steps=150, steps_between_evals=150),
-        bands={"bleu_char": (10.0, 100.0)},
+        # 66.12, 36.45 and 58.80.
+        bands={"bleu_char": (25.0, 100.0)},
         seeds=(0, 1, 2),
-        cost=Cost(seconds=40, memory_gib=1.4, machine=f"{_MACHINE}, fp32"),
-        source="measured TODO",
+        cost=Cost(seconds=36, memory_gib=1.4, machine=f"{_EPYC}, fp32"),
+        source="measured 64ee0b7",
     ),
     Recipe(
         name="numbers",
@@ -76,11 +78,11 @@ RECIPES = (
         module=_MODULE,
         size="quick",
         flags=dict(_NUMBERS, train_steps=600, steps_between_evals=300),
-        # .996.
+        # .998, .997 and .999.
         bands={"exact_match": (0.95, 1.0)},
-        seeds=(0,),
-        cost=Cost(seconds=115, memory_gib=1.4, machine=f"{_MACHINE}, fp32"),
-        source="measured 8bff79d",
+        seeds=(0, 1, 2),
+        cost=Cost(seconds=73, memory_gib=1.4, machine=f"{_EPYC}, fp32"),
+        source="measured 64ee0b7",
         is_default=True,
     ),
     Recipe(
@@ -115,7 +117,7 @@ RECIPES = (
         # One run with seed 0: 38.32.
         bands={"bleu": (36.0, 40.0)},
         seeds=(0,),
-        cost=Cost(seconds=2096, memory_gib=2.6, machine=f"{_MACHINE}, bf16"),
+        cost=Cost(seconds=2096, memory_gib=2.6, machine=f"{_XEON}, bf16"),
         source="measured e6357a1",
     ),
     Recipe(

@@ -64,7 +64,8 @@ class Ragged:
         Rows are read in random order: the whole file would soon count as memory of this
         process.
         """
-        if self.mapped is not None:
+        # Windows has no such call.
+        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
