@@ -10,6 +10,7 @@ import numpy as np
 
 from official.r1.boosted_trees import metrics
 from official.r1.boosted_trees.dataset import Part
+from official.r1.boosted_trees.machines import MACHINE_IS_GONE
 from official.utils.errors import UserError, one_line
 from official.utils.flags.settings import Settings
 
@@ -287,6 +288,9 @@ def _messages() -> Iterator[None]:
     try:
         yield
     except lightgbm.basic.LightGBMError as error:
+        text = one_line(error)
+        if text.startswith("Socket"):
+            raise UserError(f"{MACHINE_IS_GONE} (LightGBM: {text})") from None
         raise UserError(
-            f"LightGBM: {one_line(error)}; change the flag or the data it names"
+            f"LightGBM: {text}; change the flag or the data it names"
         ) from None

@@ -23,6 +23,11 @@ from official.utils.flags.settings import Settings
 _MINUTES_TO_MEET = 5
 _SECONDS_WITHOUT = 30.0
 _SECONDS_BETWEEN_LOOKS = 2.0
+# Where a send fails LightGBM notices by itself; where it waits to receive it does not.
+MACHINE_IS_GONE = (
+    "another machine is gone; start all of them again: the run goes on from its last "
+    "checkpoint"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +144,7 @@ class Watch:
             now = time.monotonic()
             lost_at = lost_at or now
             if now - max(lost_at, self._last_tree) > _SECONDS_WITHOUT:
-                print(
-                    "error: another machine is gone; start all of them again: the run "
-                    "goes on from its last checkpoint",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                print(f"error: {MACHINE_IS_GONE}", file=sys.stderr, flush=True)
                 os._exit(1)
 
 

@@ -3,10 +3,11 @@ import socket
 
 import pytest
 
-from official.r1.boosted_trees import dataset, decay, machines, train_higgs
+from official.r1.boosted_trees import dataset, decay, engine, machines, train_higgs
 from official.r1.boosted_trees.recipes import RECIPES
 from official.utils.flags import core as flags_core
 from official.utils.testing import mains, workers
+from official.utils.testing.errors import message_of
 
 MAIN = "official.r1.boosted_trees.train_higgs"
 FLAGS = dict(train_count=20_000, eval_count=5000, n_trees=30, validation_fraction=0.1)
@@ -69,6 +70,17 @@ def test_two_machines_reach_what_one_does(tmp_path):
     found = results(tmp_path / "two")
     assert found["steps"] == 40 and found["resumed_from_steps"] == [30]
     assert found["metrics"]["auc"] > alone["auc"] - 0.001
+
+
+def test_a_broken_connection_is_a_machine_that_is_gone():
+    def send():
+        with engine._messages():
+            raise engine.lightgbm.basic.LightGBMError("Socket send error, code: 104")
+
+    assert message_of(send) == (
+        "another machine is gone; start all of them again: the run goes on from its "
+        "last checkpoint (LightGBM: Socket send error, code: 104)"
+    )
 
 
 @pytest.mark.slow
