@@ -1,5 +1,6 @@
 import json
 import socket
+import time
 
 import pytest
 
@@ -87,7 +88,9 @@ def test_a_broken_connection_is_a_machine_that_is_gone():
 def test_a_machine_that_dies_ends_the_other(tmp_path):
     processes = start(tmp_path / "run", n_trees=100_000, train_count=100_000)
     log = tmp_path / "run" / "metric.log"
-    while not log.exists():
+    # Before the first trees the machines may not have met, and wait for each other.
+    while not (log.exists() and "train_loss" in log.read_text()):
+        time.sleep(0.1)
         assert all(process.poll() is None for process in processes)
     processes[1].kill()
     try:
