@@ -133,14 +133,10 @@ def keras_rate(form: Form, batches: Iterator[Batch]) -> np.ndarray:
     model.compile(
         keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True)
     )
+    number, label = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
     dataset = tf.data.Dataset.from_generator(
         lambda: (((user, item), label) for user, item, label in batches),
-        output_signature=tuple(
-            tf.nest.map_structure(
-                lambda dtype: tf.TensorSpec([None], dtype),
-                ((tf.int32, tf.int32), tf.float32),
-            )
-        ),
+        output_signature=((number, number), label),
     ).prefetch(2)
 
     def steps(count):
@@ -156,7 +152,7 @@ def torch_rate(
 
     Args:
         form: what is trained.
-        batches: what on.
+        batches: of `ready_batches` or `drawn_batches`.
         is_sparse: whether gradients of tables hold the rows of a batch alone.
     """
     import torch

@@ -57,7 +57,7 @@ class Untaken:
 
 
 # One loop over the ranks, where each operation outside of XLA would be a pass of its
-# own: with its input a step on 99,000 pairs takes 27 ms, not 38.
+# own: with its input a step on 99,000 examples takes 27 ms, not 38.
 @tf.function(jit_compile=True, autograph=False)
 def _taken_below(below, before, sizes, ranks, steps):
     """How many taken items lie below the untaken ones of some ranks.
