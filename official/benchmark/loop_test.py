@@ -111,3 +111,17 @@ def test_torch_trains_mnist(tmp_path, monkeypatch):
     # Downloads PyTorch.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert _run(peers="torch")["steps_per_second_torch"] > 0
+
+
+def test_fit_is_timed_to_its_last_step(monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr(contenders.time, "perf_counter", lambda: now[0])
+
+    class Model:
+        def fit(self, dataset, verbose, callbacks, steps_per_epoch):
+            now[0] += steps_per_epoch
+            for callback in callbacks:
+                callback.on_train_end()
+            now[0] += 100  # It waits for its input to end.
+
+    assert contenders.fit_seconds(Model(), None, steps_per_epoch=3) == 3

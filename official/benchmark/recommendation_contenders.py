@@ -118,6 +118,8 @@ def keras_rate(form: Form, batches: Iterator[Batch]) -> np.ndarray:
     import tensorflow as tf
     from keras import layers
 
+    from official.utils.data.streams import keep_order
+
     factors, width = form.num_factors, form.width
     user, item = (keras.Input((), dtype="int32") for _ in range(2))
     rows = [
@@ -138,6 +140,8 @@ def keras_rate(form: Form, batches: Iterator[Batch]) -> np.ndarray:
         lambda: (((user, item), label) for user, item, label in batches),
         output_signature=((number, number), label),
     ).prefetch(2)
+    # At its end `fit` waits for the tuner of tf.data, which has nothing to tune here.
+    dataset = keep_order(dataset)
 
     def steps(count):
         model.fit(dataset, steps_per_epoch=count, verbose=0)

@@ -1,13 +1,12 @@
 """What the benchmark of wide and deep lets take turns: our loop, and Keras `fit`."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from official.benchmark import micro
+from official.benchmark import contenders, micro
 from official.r1.wide_deep import census_main
 from official.r1.wide_deep.census_task import CensusTask
 from official.utils.distribution import strategies
@@ -138,14 +137,12 @@ def fit_contender(task: CensusTask, is_cached: bool) -> micro.Contender:
     steps = len(labels) // task.settings.batch_size
 
     def train(count):
-        begun = time.perf_counter()
-        network.fit(
+        return contenders.fit_seconds(
+            network,
             batches,
             epochs=count // steps,
             steps_per_epoch=steps,
             shuffle=False,
-            verbose=0,
         )
-        return time.perf_counter() - begun
 
     return micro.Contender(train, steps)

@@ -1,8 +1,4 @@
-"""Fine-tunes BERT-base of keras-hub on TensorFlow; see serving.py.
-
-It trains by `fit` on a batch that lies in memory, as most people do; a turn is one
-epoch.
-"""
+"""Fine-tunes BERT-base of keras-hub on TensorFlow; see serving.py."""
 
 import math
 import os
@@ -12,6 +8,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import bert_serving
 import keras
 import keras_hub
+import keras_serving
 import serving
 import tensorflow as tf
 
@@ -49,12 +46,7 @@ def main() -> None:
     inputs, labels = bert_serving.random_batch(options)
     names = ("token_ids", "padding_mask", "segment_ids")
     batch = dict(zip(names, inputs.values(), strict=True)), labels
-    dataset = tf.data.Dataset.from_tensors(batch).repeat()
-
-    def train(count):
-        history = model.fit(dataset, steps_per_epoch=count, shuffle=False, verbose=0)
-        return float(history.history["loss"][0])
-
+    train = keras_serving.trainer(model, batch)
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     versions = {"tensorflow": tf.__version__, "keras_hub": keras_hub.__version__}
     serving.serve(options.batch_size, parameters, versions, train)

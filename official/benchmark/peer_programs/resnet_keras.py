@@ -1,12 +1,12 @@
 """ResNet-50 of `keras.applications` by Keras 3 or tf_keras; see serving.py.
 
-It trains by `fit` on a batch that lies in memory, as most people do; a turn is one
-epoch. The network is that of 2015 (version 1), and its convolutions have biases.
+The network is that of 2015 (version 1), and its convolutions have biases.
 """
 
 import importlib
 import math
 
+import keras_serving
 import resnet_serving
 import serving
 import tensorflow as tf
@@ -35,13 +35,7 @@ def main() -> None:
         library.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    batch = resnet_serving.random_batch(options)
-    dataset = tf.data.Dataset.from_tensors(batch).repeat()
-
-    def train(count):
-        history = model.fit(dataset, steps_per_epoch=count, shuffle=False, verbose=0)
-        return float(history.history["loss"][0])
-
+    train = keras_serving.trainer(model, resnet_serving.random_batch(options))
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     versions = {"tensorflow": tf.__version__, options.library: library.__version__}
     serving.serve(options.batch_size, parameters, versions, train)
