@@ -50,6 +50,12 @@ def define_bert(flag_values: flags.FlagValues, max_seq_length: int = 128) -> Def
         "Most word pieces of a sequence; what is longer is cut.",
         low=8,
     )
+    define.boolean(
+        "pad_to_max_length",
+        False,
+        "Random batches, padded to --max_seq_length, as on a TPU. Else batches hold "
+        "sequences of like lengths and are padded to their longest.",
+    )
     define.number(
         "hidden_dropout", None, "Dropout of hidden states. Default: the network's, .1.",
         low=0, high=0.99,

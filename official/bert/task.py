@@ -192,7 +192,9 @@ class BertTask(Task):
     def rows(self, ragged: Mapping[str, Any], arrays: Mapping[str, Any]) -> Rows:
         """Examples in the form that the hardware wants."""
         settings = self.settings
-        needs_one_shape = settings.distribution_strategy == "tpu"
+        needs_one_shape = (
+            settings.pad_to_max_length or settings.distribution_strategy == "tpu"
+        )
         return Rows(
             ragged,
             arrays,

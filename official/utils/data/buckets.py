@@ -7,7 +7,8 @@ How a training epoch is ordered:
 3. The rows of a window are sorted by length and cut into batches, so that a batch holds
    rows of like lengths; the batches of the window follow each other in a drawn order.
 
-A batch is padded to its own longest row. Each step computes its window by itself, so
+A batch is padded to its own longest row. Where rows are padded to a fixed length,
+batches are drawn at random instead. Each step computes its window by itself, so
 that the streams are pure functions of (seed, step), like those of `streams`.
 """
 
@@ -195,6 +196,8 @@ class BucketedTrainingStream:
     @property
     def batches_per_window(self) -> int:
         """Batches whose rows are sorted together."""
+        if self.rows.fixed_length:
+            return 1  # All are as long: batches are drawn from the whole set.
         most = max(WINDOW_BATCHES, WINDOW_ROWS // self.batch_size)
         return min(most, self.steps_per_epoch)
 

@@ -75,6 +75,17 @@ def test_padding_is_small_beside_that_of_whole_batches():
     assert whole == pytest.approx(1 - rows(number=2000).lengths.mean() / 40, abs=0.01)
 
 
+def test_rows_of_a_fixed_length_are_not_sorted():
+    fixed = buckets.BucketedTrainingStream(rows(number=2000, fixed_length=40), 10, 3)
+    found = numbers(fixed.dataset(0, ALONE), fixed.steps_per_epoch)
+    assert sorted(itertools.chain(*found)) == list(range(2000))
+    lengths = rows(number=2000).lengths
+    spread = np.mean([lengths[batch].std() for batch in found])
+    assert spread == pytest.approx(lengths.std(), rel=0.1)
+    again = numbers(fixed.dataset(150, ALONE), 5)
+    assert again == found[150:155]
+
+
 def test_a_stream_begins_at_any_step():
     whole = numbers(stream().dataset(0, ALONE), 45)
     for start in (1, 7, 19, 20, 33):
