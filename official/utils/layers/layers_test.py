@@ -82,6 +82,7 @@ def test_frozen_batch_normalization_moves_nothing():
 
 
 def test_layers_train_with_fit_and_reload_from_a_keras_file(tmp_path):
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((6, 5, 3)),
@@ -92,8 +93,10 @@ def test_layers_train_with_fit_and_reload_from_a_keras_file(tmp_path):
         ]
     )
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    history = model.fit(IMAGES, np.arange(8) % 2, epochs=15, verbose=0)
-    assert history.history["loss"][-1] < history.history["loss"][0]
+    labels = np.arange(8) % 2
+    before = model.evaluate(IMAGES, labels, verbose=0)
+    model.fit(IMAGES, labels, epochs=15, verbose=0)
+    assert model.evaluate(IMAGES, labels, verbose=0) < before
     model.save(tmp_path / "model.keras")
     reloaded = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(reloaded.layers[0], BatchNormalization)
@@ -117,6 +120,37 @@ def test_dropout_in_the_loop_keeps_no_state_and_scales_what_stays():
     np.testing.assert_array_equal(layer.seed_generator.state.numpy(), counter)
     assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
     assert (first == 0).mean() == pytest.approx(0.25, abs=0.02)
+
+
+def dropped(layer, shape, **options):
+    """Which of so many units fall out, in the first step of a run with seed 0."""
+
+    @tf.function(**options)
+    def call(zero):
+        with randomness.at(randomness.Position(0, zero, zero)):
+            return layer(tf.ones(shape), training=True)
+
+    return call(tf.constant(0, tf.int64)).numpy() == 0
+
+
+def test_neighbours_drop_out_independently():
+    """A random number of 32 bits serves two of them."""
+    layer = Dropout(0.1)
+    layer.path_in_model = "dropout"
+    found = dropped(layer, [1_000_000])
+    assert found.mean() == pytest.approx(0.1, abs=0.001)
+    for distance in (1, 2):
+        pairs = found[:-distance].reshape(-1)[::2] & found[distance:].reshape(-1)[::2]
+        assert pairs.mean() == pytest.approx(0.01, abs=0.0006)
+
+
+@pytest.mark.parametrize("shape", [[1], [3, 7, 5], [0, 4]])
+def test_dropout_is_the_same_under_xla(shape):
+    layer = Dropout(0.4)
+    layer.path_in_model = "dropout"
+    found = dropped(layer, shape)
+    assert found.shape == tuple(shape)
+    np.testing.assert_array_equal(found, dropped(layer, shape, jit_compile=True))
 
 
 def test_dropout_takes_a_noise_shape_and_keeps_bfloat16():
