@@ -18,7 +18,7 @@ from official.utils.testing.errors import message_of
 BERT = (
     "attention_dropout bert_config_file hidden_dropout label layer_decay lower_case "
     "input max_seq_length model_size output recompute text_a text_b vocab_file "
-    "vocab_size"
+    "vocab_size pad_to_max_length"
 )
 SMALL = dict(train_steps=6, steps_between_evals=3, batch_size=8, max_seq_length=32)
 

@@ -16,7 +16,7 @@ BERT = (
     "attention_dropout bert_config_file do_whole_word_mask hidden_dropout input_files "
     "layer_decay lower_case masked_lm_prob max_predictions_per_seq max_seq_length "
     "model_size recompute short_seq_prob text_column use_next_sentence vocab_file "
-    "vocab_size"
+    "vocab_size pad_to_max_length"
 )
 SMALL = dict(train_steps=6, steps_between_evals=3, batch_size=8, max_seq_length=32)
 

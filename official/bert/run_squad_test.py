@@ -14,7 +14,7 @@ BERT = (
     "attention_dropout bert_config_file doc_stride hidden_dropout input layer_decay "
     "lower_case max_answer_length max_query_length max_seq_length model_size "
     "n_best_size null_score_diff_threshold output predict_file recompute train_file "
-    "vocab_file vocab_size"
+    "pad_to_max_length vocab_file vocab_size"
 )
 SMALL = dict(train_steps=4, steps_between_evals=4, batch_size=8)
 
