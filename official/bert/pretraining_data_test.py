@@ -229,7 +229,9 @@ def test_memory_does_not_grow_with_the_text(use_next_sentence):
             tracemalloc.stop()
 
     peak(100)
-    assert peak(2_000) < 1.1 * peak(200)
+    # Ten times the text in memory is some 3 MB more; a collection of garbage at
+    # another moment, tens of kB.
+    assert peak(2_000) < 1.5 * peak(200)
 
 
 def test_read_documents(tmp_path, monkeypatch):
