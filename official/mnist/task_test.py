@@ -36,7 +36,7 @@ def test_xla_follows_the_losses_without_it(replicas):
 def test_first_losses_are_pinned():
     """A change of network, optimizer, data order or dropout shows here."""
     np.testing.assert_allclose(
-        losses(steps=3), [2.297783, 2.299655, 2.183323], rtol=1e-4
+        losses(steps=3), [2.312518, 2.306504, 2.178689], rtol=1e-4
     )
 
 

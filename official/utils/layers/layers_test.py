@@ -122,6 +122,37 @@ def test_dropout_in_the_loop_keeps_no_state_and_scales_what_stays():
     assert (first == 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
+def dropped(layer, shape, **options):
+    """Which of so many units fall out, in the first step of a run with seed 0."""
+
+    @tf.function(**options)
+    def call(zero):
+        with randomness.at(randomness.Position(0, zero, zero)):
+            return layer(tf.ones(shape), training=True)
+
+    return call(tf.constant(0, tf.int64)).numpy() == 0
+
+
+def test_neighbours_drop_out_independently():
+    """A random number of 32 bits serves two of them."""
+    layer = Dropout(0.1)
+    layer.path_in_model = "dropout"
+    found = dropped(layer, [1_000_000])
+    assert found.mean() == pytest.approx(0.1, abs=0.001)
+    for distance in (1, 2):
+        pairs = found[:-distance].reshape(-1)[::2] & found[distance:].reshape(-1)[::2]
+        assert pairs.mean() == pytest.approx(0.01, abs=0.0006)
+
+
+@pytest.mark.parametrize("shape", [[1], [3, 7, 5], [0, 4]])
+def test_dropout_is_the_same_under_xla(shape):
+    layer = Dropout(0.4)
+    layer.path_in_model = "dropout"
+    found = dropped(layer, shape)
+    assert found.shape == tuple(shape)
+    np.testing.assert_array_equal(found, dropped(layer, shape, jit_compile=True))
+
+
 def test_dropout_takes_a_noise_shape_and_keeps_bfloat16():
     layer = Dropout(0.5, noise_shape=(None, 1, 4), dtype="bfloat16")
     layer.path_in_model = "dropout"
