@@ -134,6 +134,17 @@ class Transformer(keras.Model):
             return self.output_bias(scores)
         return ops.cast(scores, "float32")
 
+    def output_weights(self) -> tuple[Any, Any]:
+        """What makes the logits, for a loss that never holds all of them.
+
+        Returns:
+            Matrix, [vocabulary, hidden], in the dtype of the arithmetic, by whose
+            transpose the decoder's output is multiplied, and bias, float32
+            [vocabulary], or None.
+        """
+        bias = self.output_bias.bias if self.config.output_bias else None
+        return ops.cast(self.embeddings.word, self.compute_dtype), bias
+
     # ---- One piece after the other, with what was computed before ----
 
     def start(self, inputs) -> dict[str, Any]:

@@ -30,13 +30,15 @@ from official.utils.data.token_batches import TokenTrainingStream
 from official.utils.errors import UserError
 from official.utils.export.saved_model import Signature
 from official.utils.logs import console
-from official.utils.training.losses import smoothed_cross_entropy
+from official.utils.training.losses import projected_cross_entropy
 from official.utils.training.task import Loss, Task
 
 _SPLITS = ("train", "validation", "test")
 _FLAG_OF_SPLIT = {"train": "train", "validation": "validation", "test": "eval"}
 # Rows of an evaluation batch.
 _EVALUATION_ROWS = 64
+# Of the logits that are in memory at a time.
+_LOGITS_BYTES = 16 << 20
 
 
 class TransformerTask(Task):
@@ -193,18 +195,23 @@ class TransformerTask(Task):
         inputs = {name: tf.cast(batch[name], tf.int32) for name in names}
         memory = model.encode(inputs["inputs"], training=training)
         x = model.decode(inputs["targets"], memory, inputs["inputs"], training=training)
-        logits, labels = model.logits(x), tf.reshape(inputs["targets"], [-1])
-        losses = smoothed_cross_entropy(logits, labels, self.settings.label_smoothing)
         weights = tf.cast(tf.not_equal(inputs["targets"], 0), tf.float32)
         if "example_weight" in batch:
             weights *= batch["example_weight"][:, tf.newaxis]
         weights = tf.reshape(weights, [-1])
         weight = tf.reduce_sum(weights)
-        hits = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
-        hits = tf.reduce_sum(tf.cast(hits, tf.float32) * weights)
-        return Loss(
-            tf.reduce_sum(losses * weights), weight, {"accuracy": (hits, weight)}
+        settings = self.settings
+        tokens = settings.batch_size // settings.gradient_accumulation_steps
+        total, hits = projected_cross_entropy(
+            x,
+            *model.output_weights(),
+            tf.reshape(inputs["targets"], [-1]),
+            weights,
+            settings.label_smoothing,
+            parts=-(-tokens * self.config.vocab_size * 4 // _LOGITS_BYTES),
+            training=training,
         )
+        return Loss(total, weight, {"accuracy": (hits, weight)})
 
     # ---- Translation ----
 

@@ -61,41 +61,108 @@ def classification_loss(
     )
 
 
-def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
-    """Cross entropy of smoothed labels, less what a perfect guess of them costs.
+def projected_cross_entropy(
+    x: Any,
+    matrix: Any,
+    bias: Any,
+    labels: Any,
+    weights: Any,
+    smoothing: float,
+    parts: int,
+    training: bool,
+) -> tuple[Any, Any]:
+    """Cross entropy of smoothed labels, from what makes the logits.
 
     The label has the probability 1 - smoothing, and each other class smoothing /
-    (classes - 1), as in the Transformer of 2019; the least possible loss is 0. No
-    tensor of targets is made, and the gradient is one pass over the logits.
+    (classes - 1), as in the Transformer of 2019; what a perfect guess of them costs is
+    taken off, so the least possible loss is 0.
+
+    With a large vocabulary the logits and their gradient are most of the memory of a
+    step. Here they are made, used for the loss and all gradients, and dropped, part of
+    the rows after part, and never computed twice.
 
     Args:
-        logits: float32 [rows, classes].
+        x: float [rows, width].
+        matrix: float [classes, width], of the dtype of `x`; logits are x times its
+            transpose.
+        bias: float32 [classes], or None.
         labels: integer [rows].
+        weights: float32 [rows].
         smoothing: share of the target that is spread over the other classes.
+        parts: how many there are.
+        training: whether gradients are asked for.
 
     Returns:
-        float32 [rows].
+        Weighted sums of the losses and of right guesses, float32 scalars; the second
+        has no gradient.
+    """
+    has_bias = bias is not None
+    size = -(-tf.shape(x)[0] // parts)
+
+    @tf.custom_gradient
+    def sums(x, matrix, *biases):
+        total = hits = tf.constant(0.0)
+        slopes_of_x, slope_of_matrix, slope_of_bias = [], 0.0, 0.0
+        before = []
+        for part in range(parts):
+            own = slice(part * size, (part + 1) * size)
+            # Else TensorFlow makes the logits of all parts first.
+            with tf.control_dependencies(before):
+                rows = tf.identity(x[own])
+            logits = tf.matmul(rows, matrix, transpose_b=True)
+            logits = tf.cast(logits, tf.float32)
+            if has_bias:
+                logits += biases[0]
+            losses, gradient = _smoothed_cross_entropy(logits, labels[own], smoothing)
+            total += tf.reduce_sum(losses * weights[own])
+            is_hit = tf.argmax(logits, -1, output_type=labels.dtype) == labels[own]
+            hits += tf.reduce_sum(tf.cast(is_hit, tf.float32) * weights[own])
+            before = [total, hits]
+            if training:
+                slopes = gradient(weights[own])
+                slope_of_bias += tf.reduce_sum(slopes, axis=0)
+                slopes = tf.cast(slopes, x.dtype)
+                slopes_of_x.append(tf.matmul(slopes, matrix))
+                product = tf.matmul(slopes, rows, transpose_a=True)
+                slope_of_matrix += tf.cast(product, tf.float32)
+                before += [slopes_of_x[-1], slope_of_matrix]
+
+        def gradient_of_sums(upstream, _):
+            assert training, "asked for the gradient of an evaluation"
+            found = [tf.concat(slopes_of_x, 0), slope_of_matrix]
+            if has_bias:
+                found.append(slope_of_bias)
+            given = (x, matrix, *biases)
+            return [
+                tf.cast(slope, value.dtype) * tf.cast(upstream, value.dtype)
+                for slope, value in zip(found, given, strict=True)
+            ]
+
+        return (total, hits), gradient_of_sums
+
+    return sums(x, matrix, *([bias] if has_bias else []))
+
+
+def _smoothed_cross_entropy(logits, labels, smoothing):
+    """Loss of each row, and a function from the losses' gradient to that of logits.
+
+    No tensor of targets is made, and the gradient is one pass over the logits.
     """
     classes = logits.shape[-1]
     low = smoothing / (classes - 1)
     high = 1 - smoothing
     least = -sum(p * math.log(p) * n for p, n in ((high, 1), (low, classes - 1)) if p)
+    largest = tf.reduce_max(logits, axis=-1, keepdims=True)
+    total = tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
+    normaliser = largest + tf.math.log(total)
+    places = tf.stack([tf.range(tf.size(labels), dtype=labels.dtype), labels], 1)
+    own = tf.gather_nd(logits, places)
+    found = normaliser[:, 0] - (high - low) * own
+    if low:
+        found -= low * tf.reduce_sum(logits, axis=-1)
 
-    @tf.custom_gradient
-    def losses(logits):
-        largest = tf.reduce_max(logits, axis=-1, keepdims=True)
-        total = tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
-        normaliser = largest + tf.math.log(total)
-        places = tf.stack([tf.range(tf.size(labels), dtype=labels.dtype), labels], 1)
-        own = tf.gather_nd(logits, places)
-        found = normaliser[:, 0] - (high - low) * own
-        if low:
-            found -= low * tf.reduce_sum(logits, axis=-1)
+    def gradient(upstream):
+        slopes = (tf.exp(logits - normaliser) - low) * upstream[:, tf.newaxis]
+        return tf.tensor_scatter_nd_sub(slopes, places, (high - low) * upstream)
 
-        def gradient(upstream):
-            slopes = (tf.exp(logits - normaliser) - low) * upstream[:, tf.newaxis]
-            return tf.tensor_scatter_nd_sub(slopes, places, (high - low) * upstream)
-
-        return found - least, gradient
-
-    return losses(logits)
+    return found - least, gradient
