@@ -11,7 +11,9 @@ users and items with most of them. Each part is a process of its own:
   PyTorch. All draw their negatives anew, the others in NumPy; with `_ready` behind
   their names they get the same few batches from memory instead.
 - `evaluate`: seconds to rank the held-out item of every user among 999 others.
-- `items`: milliseconds a training step with 10,000, 100,000 and 1,000,000 items.
+- `items`: milliseconds a training step with 10,000, 100,000 and 1,000,000 items, and
+  how many rows of the tables a step changes: the more items there are, the fewer fall
+  on the same row, until each example has a row of its own.
 """
 
 import collections
@@ -325,10 +327,24 @@ def _items(flags_obj, number) -> dict[str, float]:
         "number_of_items": divided.num_items,
     }
     rate, processor_rate = _loop_rate(flags_obj, task)
+    rows = _rows_a_step(task.training_stream())
     return {
         f"milliseconds_a_step_{number}_items": 1000 / rate,
         f"processor_milliseconds_a_step_{number}_items": 1000 / processor_rate,
+        f"rows_a_step_{number}_items": rows,
+        f"microseconds_a_row_{number}_items": 1e6 / rate / rows,
     }
+
+
+def _rows_a_step(stream) -> float:
+    """How many users and items there are in a batch, the mean of a few."""
+    from official.utils.data.streams import Share
+
+    batches = stream.dataset(0, Share(1, 0, 1)).take(5).as_numpy_iterator()
+    return statistics.mean(
+        sum(len(np.unique(batch[name])) for name in ("user", "item"))
+        for batch in batches
+    )
 
 
 def main() -> None:
