@@ -46,12 +46,14 @@ class Prepared:
         targets: their translations.
         num_empty: pairs that were left out because a side was empty.
         num_long: pairs that were left out because a side was too long.
+        path: the folder in which the ids are kept; None for ids in memory.
     """
 
     inputs: Ragged
     targets: Ragged
     num_empty: int
     num_long: int
+    path: str | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -149,7 +151,7 @@ def _open(path: str) -> Prepared | None:
             ids = np.frombuffer(mapped, facts["dtype"])
             lengths = np.fromfile(os.path.join(path, f"{side}.lengths"), np.int32)
             sides.append(_ragged(ids, lengths, mapped))
-        found = Prepared(*sides, facts["num_empty"], facts["num_long"])
+        found = Prepared(*sides, facts["num_empty"], facts["num_long"], path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     is_whole = len(found.inputs) == len(found.targets) and all(

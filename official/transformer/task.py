@@ -129,6 +129,7 @@ class TransformerTask(Task):
                 os.path.join(self.folder, "prepared"),
                 settings.num_parallel_calls or os.cpu_count() or 1,
             )
+            self.files_in_use = (self._pairs["train"].path,)
         for split, sides in self._references.items():
             self._pairs[split] = prepared.of_sentences(
                 *sides, self.text, settings.max_length

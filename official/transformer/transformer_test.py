@@ -1,6 +1,7 @@
 """The main, from flags to a served translator."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -163,7 +164,11 @@ def test_real_text_averages_and_resumes(tmp_path):
     with open(folder / "results.json") as file:
         assert json.load(file)["resumed_from_steps"] == [4]
     flags |= dict(train_steps=2, checkpoint_steps=1)
+    # Of other texts or vocabularies.
+    unused = shutil.copytree(prepared, prepared.with_name("0" * 16))
     run(**flags, model_dir=str(folder), clean=True)
+    assert (prepared / "prepared.json").stat().st_mtime_ns == made
+    assert not unused.exists()
 
 
 def test_what_is_wrong_is_one_line(tmp_path):

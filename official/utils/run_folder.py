@@ -136,11 +136,14 @@ class RunFolder:
                     "or name another --model_dir. Nothing was deleted"
                 )
 
-    def clean(self, extra_files: Sequence[str] = ()) -> None:
+    def clean(
+        self, extra_files: Sequence[str] = (), in_use: Sequence[str] = ()
+    ) -> None:
         """Deletes what a run left, and nothing else.
 
         Args:
             extra_files: see `check_clean`.
+            in_use: paths of files and folders that stay.
 
         Raises:
             UserError: something in the folder was written by no run; nothing is
@@ -149,18 +152,15 @@ class RunFolder:
         self.check_clean(extra_files)
         if not tf.io.gfile.isdir(self.path):
             return
-        try:
-            for name in _names(self.path):
-                path = self.file(name)
-                if tf.io.gfile.isdir(path):
-                    tf.io.gfile.rmtree(path)
-                else:
-                    tf.io.gfile.remove(path)
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"--clean: {path} cannot be deleted ({one_line(error)}); name another "
-                "--model_dir"
-            ) from None
+        for name in _names(self.path):
+            path = self.file(name)
+            try:
+                _delete(path, in_use)
+            except tf.errors.OpError as error:
+                raise UserError(
+                    f"--clean: {path} cannot be deleted ({one_line(error)}); name "
+                    "another --model_dir"
+                ) from None
 
     def write_flags(self, settings: Settings) -> None:
         """Writes `flags.txt`, with which `--flagfile` repeats the run."""
@@ -189,6 +189,19 @@ def new_path(name: str) -> str:
     while os.path.exists(path if number == 1 else f"{path}-{number}"):
         number += 1
     return path if number == 1 else f"{path}-{number}"
+
+
+def _delete(path: str, kept: Sequence[str]) -> None:
+    """Deletes a file, or a folder with all in it but what is kept."""
+    if path in kept:
+        return
+    if not tf.io.gfile.isdir(path):
+        tf.io.gfile.remove(path)
+    elif any(other.startswith(os.path.join(path, "")) for other in kept):
+        for name in _names(path):
+            _delete(os.path.join(path, name), kept)
+    else:
+        tf.io.gfile.rmtree(path)
 
 
 def _names(folder: str) -> list[str]:

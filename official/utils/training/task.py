@@ -47,6 +47,8 @@ class Task(abc.ABC):
             plain JSON. `load` sets it. It stands in every checkpoint, which gives it
             back where a checkpoint is used without the data.
         folder: that of the run, `--model_dir` or a fresh one.
+        files_in_use: what `load` has made or found in that folder and training reads:
+            `--clean` leaves it.
         recorded: the facts of the run's newest checkpoint, before `load`; empty where
             there is none.
     """
@@ -61,6 +63,7 @@ class Task(abc.ABC):
         self.settings = settings
         self.facts: dict[str, Any] = {}
         self.folder = settings.model_dir
+        self.files_in_use: tuple[str, ...] = ()
         self.recorded: dict[str, Any] = {}
 
     @abc.abstractmethod

@@ -158,7 +158,7 @@ class Trainer:
         if self._workers.is_chief:
             if settings.clean:
                 # Only now: what is wrong with flags or files has cost nothing so far.
-                self._folder.clean()
+                self._folder.clean(in_use=self._task.files_in_use)
             self._folder.write_flags(settings)
 
     def train(self, log: RunLog) -> dict[str, float]:
