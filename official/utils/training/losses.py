@@ -134,7 +134,7 @@ def projected_cross_entropy(
                 found.append(slope_of_bias)
             given = (x, matrix, *biases)
             return [
-                tf.cast(slope, value.dtype) * tf.cast(upstream, value.dtype)
+                tf.cast(tf.cast(slope, tf.float32) * upstream, value.dtype)
                 for slope, value in zip(found, given, strict=True)
             ]
 
