@@ -37,8 +37,9 @@ _SPLITS = ("train", "validation", "test")
 _FLAG_OF_SPLIT = {"train": "train", "validation": "validation", "test": "eval"}
 # Rows of an evaluation batch.
 _EVALUATION_ROWS = 64
-# Of the logits that are in memory at a time.
-_LOGITS_BYTES = 16 << 20
+# Of the logits that are in memory at a time; products of fewer rows than these are slow.
+_LOGITS_BYTES = 8 << 20
+_LOGITS_ROWS = 256
 
 
 class TransformerTask(Task):
@@ -201,18 +202,23 @@ class TransformerTask(Task):
             weights *= batch["example_weight"][:, tf.newaxis]
         weights = tf.reshape(weights, [-1])
         weight = tf.reduce_sum(weights)
-        settings = self.settings
-        tokens = settings.batch_size // settings.gradient_accumulation_steps
         total, hits = projected_cross_entropy(
             x,
             *model.output_weights(),
             tf.reshape(inputs["targets"], [-1]),
             weights,
-            settings.label_smoothing,
-            parts=-(-tokens * self.config.vocab_size * 4 // _LOGITS_BYTES),
-            training=training,
+            self.settings.label_smoothing,
+            self._num_parts(),
+            training,
         )
         return Loss(total, weight, {"accuracy": (hits, weight)})
+
+    def _num_parts(self) -> int:
+        """Parts of a batch whose logits are in memory one after the other."""
+        settings = self.settings
+        tokens = settings.batch_size // settings.gradient_accumulation_steps
+        rows = max(_LOGITS_ROWS, _LOGITS_BYTES // (4 * self.config.vocab_size))
+        return -(-tokens // rows)
 
     # ---- Translation ----
 
