@@ -37,7 +37,7 @@ _SPLITS = ("train", "validation", "test")
 _FLAG_OF_SPLIT = {"train": "train", "validation": "validation", "test": "eval"}
 # Rows of an evaluation batch.
 _EVALUATION_ROWS = 64
-# Of the logits that are in memory at a time; products of fewer rows than these are slow.
+# Logits that are in memory at a time; but products of fewer rows are slow.
 _LOGITS_BYTES = 8 << 20
 _LOGITS_ROWS = 256
 
