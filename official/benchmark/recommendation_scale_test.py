@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from official.benchmark import recommendation_contenders as contenders
+from official.benchmark import recommendation_scale
 from official.benchmark.recommendation_scale import make_pairs
 
 
@@ -15,6 +17,15 @@ def test_pairs_differ_and_reach_everyone():
     # Few items have most of them.
     counts = np.sort(np.bincount(items))[::-1]
     assert counts[:10].sum() > 1.5 * counts[-10:].sum()
+
+
+def test_rows_of_a_step_count_once():
+    class Stream:
+        def dataset(self, start_step, share):
+            batch = {"user": [4, 4, 1], "item": [[0, 1], [1, 2], [2, 2]]}
+            return tf.data.Dataset.from_tensors(batch).repeat()
+
+    assert recommendation_scale._rows_a_step(Stream()) == 2 + 3
 
 
 def test_rates_count_examples():

@@ -244,6 +244,16 @@ def test_steps_equal_the_whole(variant):
         ids = np.repeat(batch["targets"][:, time : time + 1], beams, axis=1)
 
 
+@pytest.mark.parametrize("variant", ["2019", "marian"])
+def test_output_weights_make_the_logits(variant):
+    model = network(**VARIANTS[variant])
+    x = np.random.default_rng(3).normal(size=(4, SMALL["hidden_size"]))
+    matrix, bias = model.output_weights()
+    expected = x @ matrix.numpy().T + (0 if bias is None else bias.numpy())
+    found = model.logits(tf.constant(x, tf.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_padding_changes_nothing():
     model = network()
     batch = batch_of(model)

@@ -37,7 +37,8 @@ _SPLITS = ("train", "validation", "test")
 _FLAG_OF_SPLIT = {"train": "train", "validation": "validation", "test": "eval"}
 # Rows of an evaluation batch.
 _EVALUATION_ROWS = 64
-# Logits that are in memory at a time; but products of fewer rows are slow.
+# Logits are in memory for so many bytes at a time, but for so many tokens at least:
+# products of few rows are slow.
 _LOGITS_BYTES = 8 << 20
 _LOGITS_ROWS = 256
 

@@ -78,8 +78,9 @@ def _random_16_bits(sizes, key):
     import tensorflow as tf
 
     number = tf.reduce_prod(sizes)
-    pairs = tf.random.stateless_uniform(
-        [(number + 1) // 2], key, minval=None, maxval=None, dtype=tf.uint32,
-        alg="philox",
-    )  # fmt: skip
-    return tf.reshape(tf.reshape(tf.bitcast(pairs, tf.uint16), [-1])[:number], sizes)
+    pairs = [(number + 1) // 2]
+    bits = tf.random.stateless_uniform(
+        pairs, key, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    halves = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])
+    return tf.reshape(halves[:number], sizes)

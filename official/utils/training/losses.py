@@ -89,8 +89,8 @@ def projected_cross_entropy(
         labels: integer [rows].
         weights: float32 [rows].
         smoothing: share of the target that is spread over the other classes.
-        parts: how many there are.
-        training: whether gradients are asked for.
+        parts: how many the rows are cut into; some are empty where rows are fewer.
+        training: whether gradients are made; without them nobody may ask for one.
 
     Returns:
         Weighted sums of the losses and of right guesses, float32 scalars; the second
@@ -120,7 +120,8 @@ def projected_cross_entropy(
             before = [total, hits]
             if training:
                 slopes = gradient(weights[own])
-                slope_of_bias += tf.reduce_sum(slopes, axis=0)
+                if has_bias:
+                    slope_of_bias += tf.reduce_sum(slopes, axis=0)
                 slopes = tf.cast(slopes, x.dtype)
                 slopes_of_x.append(tf.matmul(slopes, matrix))
                 product = tf.matmul(slopes, rows, transpose_a=True)
@@ -153,7 +154,8 @@ def _smoothed_cross_entropy(logits, labels, smoothing):
     high = 1 - smoothing
     least = -sum(p * math.log(p) * n for p, n in ((high, 1), (low, classes - 1)) if p)
     largest = tf.reduce_max(logits, axis=-1, keepdims=True)
-    total = tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
+    exponentials = tf.exp(logits - largest)
+    total = tf.reduce_sum(exponentials, axis=-1, keepdims=True)
     normaliser = largest + tf.math.log(total)
     places = tf.stack([tf.range(tf.size(labels), dtype=labels.dtype), labels], 1)
     own = tf.gather_nd(logits, places)
@@ -162,7 +164,7 @@ def _smoothed_cross_entropy(logits, labels, smoothing):
         found -= low * tf.reduce_sum(logits, axis=-1)
 
     def gradient(upstream):
-        slopes = (tf.exp(logits - normaliser) - low) * upstream[:, tf.newaxis]
+        slopes = (exponentials / total - low) * upstream[:, tf.newaxis]
         return tf.tensor_scatter_nd_sub(slopes, places, (high - low) * upstream)
 
     return found - least, gradient
